@@ -1,0 +1,1 @@
+"""CoWorld: offline visual reinforcement learning with a source simulator."""

@@ -1,0 +1,79 @@
+"""Actions of the target domain for the source agent's dynamics.
+
+Stage B filters target sequences with the source's world model, so that model
+must take target actions. With source size S and target size T:
+
+    pad_max    source agent of size max(S, T); unused dimensions are zero in
+               its data, in its actions and in imagination
+    slice      source agent of size S; target actions cut or padded to S
+    semantic   source agent of size S; the given dimensions of the target's
+    zero       source agent of size S; target actions are not shown to it
+"""
+
+import gymnasium
+import numpy as np
+import tensorflow as tf
+
+
+def source_size(mode, source, target):
+  """Returns the action size of the source agent.
+
+  Raises:
+    ValueError: the mode is unknown.
+  """
+  modes = 'pad_max', 'slice', 'semantic', 'zero'
+  if mode not in modes:
+    raise ValueError(
+        f"coworld.action_adapter: '{mode}', use one of {', '.join(modes)}")
+  return max(source, target) if mode == 'pad_max' else source
+
+
+def adapt(action, size, mode, index=()):
+  """Maps target actions [..., T] to actions [..., size] of the source agent.
+
+  Args:
+    action: target actions.
+    size: action size of the source agent.
+    mode: as above.
+    index: dimensions that `semantic` keeps.
+
+  Raises:
+    ValueError: the index does not have `size` valid entries.
+  """
+  if mode == 'zero':
+    return tf.zeros([*action.shape[:-1], size], action.dtype)
+  if mode == 'semantic':
+    if len(index) != size or max(index) >= action.shape[-1]:
+      raise ValueError(
+          f'coworld.semantic_index: {list(index)} must name {size} of the '
+          f'{action.shape[-1]} target dimensions')
+    return tf.gather(action, list(index), axis=-1)
+  action = action[..., :size]
+  missing = size - action.shape[-1]
+  return tf.pad(action, [[0, 0]] * (action.shape.rank - 1) + [[0, missing]])
+
+
+class PaddedActions:
+  """A simulator with unused action dimensions, whose bounds are zero."""
+
+  def __init__(self, env, size):
+    self.env = env
+    self.obs_space = env.obs_space
+    space = env.act_space['action']
+    self.used = space.shape[0]
+    pad = np.zeros(size - self.used, np.float32)
+    self.act_space = {'action': gymnasium.spaces.Box(
+        np.concatenate([space.low, pad]), np.concatenate([space.high, pad]))}
+
+  def reset(self, blocking=True):
+    """Starts an episode, as the simulator does."""
+    return self.env.reset(blocking=blocking)
+
+  def step(self, action, blocking=True):
+    """Steps the simulator with the used dimensions."""
+    used = {'action': action['action'][:self.used]}
+    return self.env.step(used, blocking=blocking)
+
+  def close(self):
+    """Closes the simulator."""
+    self.env.close()

@@ -1,0 +1,1 @@
+"""Figures and tables made from the files of a run."""

@@ -1,0 +1,236 @@
+"""Makes an offline dataset by running a policy in a simulator.
+
+  python -m coworld_tf.datasets.collect \\
+      --task dmc_walker_downhill --policy random --steps 20000 --out DIR
+
+DIR gets one file per episode and a metadata.json that says what they are.
+"""
+
+import argparse
+import contextlib
+import importlib.metadata
+import pathlib
+import platform
+import sys
+import time
+
+import numpy as np
+import tqdm
+
+from coworld_tf import cli
+from dreamerv2_base import driver, episodes
+from envs import worker
+
+
+def main(argv=None):
+  """Runs the command line and returns the exit status."""
+  args = parse_arguments(argv)
+  request = {'task': args.task, **vars(args)}
+  request.pop('out')
+  with contextlib.ExitStack() as stack:
+    with cli.input_errors():
+      check_arguments(args)
+      done, complete = find_progress(args.out, request)
+      if complete:
+        print(f'{args.out} is already complete, nothing to do')
+        return 0
+      # Counting finished episodes in, so that a restart repeats none.
+      *env_seeds, policy_seed = np.random.SeedSequence(
+          [args.seed, len(done)]).generate_state(args.envs + 1).tolist()
+      workers = make_workers(request, env_seeds, stack)
+      policy = make_policy(args.policy, workers[0].act_space, policy_seed)
+      args.out.mkdir(parents=True, exist_ok=True)
+    try:
+      metadata = collect(args.out, request, workers, policy, done)
+    except KeyboardInterrupt:
+      print('stopped; the same command continues', file=sys.stderr)
+      return 130
+  print(
+      '{out}: {episodes} episodes, {frames} frames, return {mean:.1f} +- '
+      '{std:.1f}'.format(out=args.out, **metadata, **metadata['returns']))
+  return 0
+
+
+def collect(directory, request, workers, policy, done):
+  """Adds whole episodes until the dataset has the requested frames.
+
+  Args:
+    directory: Existing directory for the episodes and the metadata.
+    request: Settings to record; reads requested_frames and action_repeat.
+    workers: Environments, stepped in lockstep, so that the order of the
+      episodes does not depend on the speed of any.
+    policy: As for `driver.Driver`.
+    done: (agent steps, return) of each episode already there.
+
+  Returns:
+    The metadata written.
+  """
+  done, repeat = list(done), request['action_repeat']
+  frames = lambda: repeat * sum(steps for steps, _ in done)
+
+  def keep(episode, _):
+    episodes.save_episode(directory, episode)
+    done.append(summary(episode))
+
+  def write(complete):
+    metadata = {
+        **request, 'episodes': len(done), 'frames': frames(),
+        'steps': frames() // repeat, 'versions': versions()}
+    if done:
+      returns = [value for _, value in done]
+      metadata['returns'] = episodes.return_statistics(returns)
+    metadata['complete'] = complete
+    episodes.write_metadata(directory, metadata)
+    return metadata
+
+  write(complete=False)
+  rollout = driver.Driver(workers, on_episode=[keep])
+  with Progress(request['requested_frames'], frames()) as progress:
+    while frames() < request['requested_frames']:
+      rollout(policy, steps=len(workers))
+      progress.show(rollout.steps * repeat)
+  return write(complete=True)
+
+
+def check_arguments(args):
+  """Raises ValueError for what the environment does not check itself."""
+  lowest = {
+      '--steps': (args.requested_frames, 1), '--envs': (args.envs, 1),
+      '--seed': (args.seed, 0)}
+  for name, (value, low) in lowest.items():
+    if value < low:
+      raise ValueError(f'{name} is {value}: must be at least {low}')
+
+
+def find_progress(directory, request):
+  """Looks at what is in the output directory already.
+
+  Returns:
+    A list of (agent steps, return), one for each episode there, and whether
+    the dataset is complete.
+
+  Raises:
+    ValueError: The directory holds something else than this dataset.
+  """
+  if not directory.exists() or not any(directory.iterdir()):
+    return [], False
+  if not (directory / episodes.METADATA).exists():
+    raise ValueError(
+        f'{directory} is not empty and has no {episodes.METADATA}; '
+        'choose another --out')
+  metadata = episodes.read_metadata(directory)
+  differing = [
+      f'{key} is {metadata.get(key)} there and {value} here'
+      for key, value in request.items() if metadata.get(key) != value]
+  if differing:
+    raise ValueError(
+        f'{directory} holds another dataset ({", ".join(differing)}); '
+        'choose another --out')
+  paths = episodes.find_episodes(directory)
+  complete = metadata.get('complete', False)
+  if complete and metadata['episodes'] != len(paths):
+    raise ValueError(
+        f'{directory} is marked complete with {metadata["episodes"]} '
+        f'episodes but has {len(paths)}; choose another --out')
+  if complete:
+    return [], True
+  return [summary(episodes.load_episode(path)) for path in paths], False
+
+
+def make_policy(name, act_space, seed):
+  """Builds the policy that collects."""
+  if name == 'random':
+    return driver.RandomPolicy(act_space, seed)
+  raise ValueError(f'Unknown policy {name!r}, known: random')
+
+
+def make_workers(request, seeds, stack):
+  """Starts one simulator process per seed, closed with the exit stack."""
+  settings = {key: request[key] for key in (
+      'size', 'action_repeat', 'time_limit', 'quality', 'camera')}
+  workers = []
+  for seed in seeds:
+    env = worker.Worker(request['task'], seed=seed, **settings)
+    workers.append(stack.enter_context(env))
+  return workers
+
+
+def summary(episode):
+  """Agent steps and return of an episode."""
+  return len(episode['reward']) - 1, episodes.episode_return(episode)
+
+
+def versions():
+  """Versions of everything that decides what the frames look like."""
+  packages = ('dm_control', 'mujoco', 'numpy')
+  found = {name: importlib.metadata.version(name) for name in packages}
+  return {**found, 'python': platform.python_version()}
+
+
+class Progress:
+  """Frames so far: a bar on a terminal, else a line every few seconds."""
+
+  def __init__(self, total, initial, interval=5):
+    self._total, self._initial, self._interval = total, initial, interval
+    self._bar = tqdm.tqdm(
+        total=total, initial=initial, unit=' frames', disable=None)
+    self._begin = self._last = time.time()
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self._bar.close()
+
+  def show(self, added):
+    """Shows the number of frames added since the start."""
+    # The last episodes may go past the total.
+    count = min(self._initial + added, self._total)
+    self._bar.update(count - self._bar.n)
+    now = time.time()
+    if self._bar.disable and now > self._last + self._interval:
+      self._last = now
+      print(tqdm.tqdm.format_meter(
+          count, self._total, now - self._begin, unit=' frames', ncols=60,
+          initial=self._initial), flush=True)
+
+
+def parse_arguments(argv=None):
+  """Parses the command line; its names are those of the metadata."""
+  def camera(text):
+    return int(text) if text.isdecimal() else text
+  parser = argparse.ArgumentParser(
+      prog='python -m coworld_tf.datasets.collect', allow_abbrev=False,
+      description='Make an offline dataset by running a policy.',
+      epilog='The same command makes the same episodes. Stopped half way, it '
+      'continues after the last complete episode with fresh random numbers. '
+      'Nothing is ever deleted.',
+      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+  add = parser.add_argument
+  add('--task', required=True, default=argparse.SUPPRESS,
+      help='for example dmc_walker_downhill')
+  add('--policy', choices=['random'], default='random',
+      help='random: uniform within the action bounds')
+  add('--steps', dest='requested_frames', type=int, required=True,
+      metavar='N', default=argparse.SUPPRESS,
+      help='environment frames, action repeat included; whole episodes are '
+      'written until there are at least this many')
+  add('--out', type=pathlib.Path, required=True, metavar='DIR',
+      default=argparse.SUPPRESS,
+      help='directory of the dataset, made if it does not exist')
+  add('--seed', type=int, default=0, help='of simulators and policy')
+  add('--quality', choices=['exact', 'fast'], default='fast',
+      help='rendering; evaluation must use the same')
+  add('--action_repeat', type=int, default=2, metavar='R',
+      help='frames per agent step')
+  add('--time_limit', type=int, default=0, metavar='STEPS',
+      help='agent steps per episode, 0 for the limit of the environment')
+  add('--size', type=int, default=64, help='image height and width')
+  add('--camera', type=camera, default=0, help='its number or name')
+  add('--envs', type=int, default=2, metavar='N',
+      help='simulator processes; part of what makes the episodes')
+  return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,1 @@
+"""The three stages of CoWorld as pure functions of tensors."""

@@ -1,0 +1,1 @@
+"""DreamerV2 agent, replay and driver, without any knowledge of CoWorld."""

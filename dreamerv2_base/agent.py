@@ -1,0 +1,158 @@
+"""The DreamerV2 agent: acts, learns from batches and shows what it learned."""
+
+import tensorflow as tf
+
+from dreamerv2_base import actor_critic
+from dreamerv2_base import layers
+from dreamerv2_base import stateless
+from dreamerv2_base import world_model
+
+PRECISIONS = {'32': tf.float32, '16': tf.float16, 'bfloat16': tf.bfloat16}
+
+
+def compiled(function, mode):
+  """Wraps a function for execution: eager, graph or xla."""
+  if mode == 'eager':
+    return function
+  return tf.function(function, jit_compile=mode == 'xla')
+
+
+class Agent(tf.Module):
+  """World model plus actor-critic.
+
+  `policy`, `train` and `report` are compiled as config.compile says. `update`
+  is the body of `train`, for composition into larger compiled steps.
+  """
+
+  def __init__(self, config, obs_space, act_space, seed=0):
+    """Builds all networks and variables.
+
+    Args:
+      config: configuration, see configs/defaults.yaml.
+      obs_space: name -> space of observations.
+      act_space: space of actions, Box or Discrete.
+      seed: of the initial weights and of all noise in training.
+    """
+    super().__init__()
+    self.config, self.seed = config, seed
+    init = layers.Init(seed, PRECISIONS[config.precision])
+    self.action_size = int(
+        act_space.n if hasattr(act_space, 'n') else act_space.shape[0])
+    self.discrete = hasattr(act_space, 'n')
+    # Agent steps taken, set by whoever collects data; schedules read it.
+    self.step = tf.Variable(0, trainable=False, dtype=tf.int64)
+    self.updates = tf.Variable(0, trainable=False, dtype=tf.int64)
+    self.wm = world_model.WorldModel(
+        config, obs_space, self.action_size, init)
+    self.ac = actor_critic.ActorCritic(
+        config, self.wm.rssm.feat_size, act_space, self.step, init)
+    lists = [
+        opt.targets
+        for opt in (self.wm.opt, self.ac.actor_opt, self.ac.critic_opt)]
+    refs = [var.ref() for variables in lists for var in variables]
+    assert len(refs) == len(set(refs)), 'optimizers share variables'
+    self.policy = compiled(self._policy, config.compile)
+    self.train = compiled(self.update, config.compile)
+    self.report = compiled(self._report, config.compile)
+
+  def initial(self, batch):
+    """Returns the state of the policy before the first observation."""
+    return self.wm.rssm.initial(batch), tf.zeros([batch, self.action_size])
+
+  def _policy(self, obs, state, seed, mode):
+    """Chooses actions.
+
+    Args:
+      obs: dict of [B, ...] observations.
+      state: from the previous call or from `initial`.
+      seed: stateless seed.
+      mode: 'train' samples actions and adds noise, 'eval' takes the mode.
+
+    Returns:
+      Actions [B, A] and the next state.
+    """
+    latent_seed, act_seed, noise_seed = tf.unstack(stateless.split(seed, 3))
+    latent, action = state
+    embed = self.wm.encoder(self.wm.preprocess(obs))
+    sample = mode == 'train' or not self.config.eval_state_mean
+    latent, _ = self.wm.rssm.obs_step(
+        latent, action, embed, obs['is_first'], latent_seed, sample)
+    feat = self.wm.rssm.get_feat(latent)
+    if mode == 'train':
+      action, noise = self.ac.act(feat, act_seed), self.config.expl_noise
+    else:
+      action = self.ac.masked(self.ac.actor(feat).mode())
+      noise = self.config.eval_noise
+    action = self._add_noise(action, noise, noise_seed)
+    return action, (latent, action)
+
+  def _add_noise(self, action, amount, seed):
+    if not amount:
+      return action
+    if self.discrete:
+      probs = amount / self.action_size + (1 - amount) * action
+      noise = stateless.gumbel(action.shape, seed)
+      choice = tf.argmax(tf.math.log(probs) + noise, -1)
+      return tf.one_hot(choice, self.action_size)
+    noise = amount * stateless.normal(action.shape, seed)
+    return self.ac.masked(tf.clip_by_value(action + noise, -1.0, 1.0))
+
+  def update(self, batch, model_terms=None, critic_terms=None):
+    """Trains world model, then actor, then critic on one batch.
+
+    Args:
+      batch: dict of [B, L, ...] as stored in episodes.
+      model_terms: extra losses, see WorldModel.loss.
+      critic_terms: extra losses, see ActorCritic.train.
+
+    Returns:
+      Dict of scalar metrics.
+    """
+    model_seed, behavior_seed = self._seeds()
+    outs, metrics = self.wm.train(batch, model_seed, model_terms)
+    metrics.update(self.ac.train(
+        self.wm, outs['post'], batch['is_terminal'], behavior_seed,
+        critic_terms))
+    self.updates.assign_add(1)
+    return metrics
+
+  def update_model(self, batch, model_terms=None):
+    """Trains the world model alone on one batch; returns metrics."""
+    model_seed, _ = self._seeds()
+    _, metrics = self.wm.train(batch, model_seed, model_terms)
+    self.updates.assign_add(1)
+    return metrics
+
+  def _seeds(self):
+    seed = tf.constant([self.seed, 0], tf.int32)
+    seed = stateless.fold_in(seed, self.updates)
+    return tf.unstack(stateless.split(seed, 2))
+
+  def _report(self, batch):
+    """Returns key -> open-loop prediction video, [L, H, W, C] in [0, 1]."""
+    return self.wm.video(batch, self._seeds()[0])
+
+
+class AgentPolicy:
+  """An agent as a policy for drivers; each call has a seed of its own."""
+
+  def __init__(self, agent, seed, mode, calls=0):
+    """Makes the policy.
+
+    Args:
+      agent: the agent to act with.
+      seed: of this policy's noise.
+      mode: 'train' or 'eval'.
+      calls: number of calls made before, to go on with their noise.
+    """
+    self.agent, self.seed, self.mode, self.calls = agent, seed, mode, calls
+
+  def __call__(self, obs, state):
+    """Maps stacked observations [n, ...] to actions and the next state."""
+    obs = {key: x for key, x in obs.items() if not key.startswith('log_')}
+    if state is None:
+      state = self.agent.initial(len(obs['is_first']))
+    seed = tf.constant([self.seed, self.calls], tf.int32)
+    self.calls += 1
+    action, state = self.agent.policy(obs, state, seed, self.mode)
+    return {'action': action.numpy()}, state

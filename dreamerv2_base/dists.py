@@ -1,0 +1,91 @@
+"""Distributions with stateless sampling on top of TensorFlow Probability.
+
+Each class overrides TFP's sampling hook only. All parameters are float32.
+"""
+
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+from dreamerv2_base import stateless
+
+
+class OneHot(tfd.OneHotCategorical):
+  """One-hot classes; gradients pass straight through to the probabilities.
+
+  Call with dtype=tf.float32, the type of samples and mode.
+  """
+
+  def _sample_n(self, n, seed=None):
+    logits = self.logits_parameter()
+    shape = tf.concat([[n], tf.shape(logits)], 0)
+    classes = logits.shape[-1]
+    choice = tf.argmax(logits + stateless.gumbel(shape, seed), -1)
+    probs = self.probs_parameter()
+    return tf.one_hot(choice, classes) + (probs - tf.stop_gradient(probs))
+
+
+class Normal(tfd.Normal):
+  """Normal distribution, reparameterized."""
+
+  def _sample_n(self, n, seed=None):
+    shape = tf.concat([[n], tf.shape(self.loc)], 0)
+    return self.loc + self.scale * stateless.normal(shape, seed)
+
+
+class TruncatedNormal(tfd.TruncatedNormal):
+  """Truncated normal, sampled by inversion.
+
+  A sample is differentiated as location plus scale times constant noise, as
+  TFP's sampler and DreamerV2 do.
+  """
+
+  exact = False
+
+  def _sample_n(self, n, seed=None):
+    loc, scale = self.loc, self.scale
+    shape = tf.concat([[n], tf.shape(loc)], 0)
+    below = lambda bound: tf.math.erfc((loc - bound) / scale * 0.5 ** 0.5) / 2
+    low, high = below(self.low), below(self.high)
+    share = low + stateless.uniform(shape, seed) * (high - low)
+    # Shares of 0 or 1 would give an infinite sample and no gradient.
+    share = tf.clip_by_value(share, 1e-7, 1 - 1e-7)
+    sample = loc + scale * tf.math.ndtri(share)
+    if not self.exact:
+      sample = loc + scale * tf.stop_gradient((sample - loc) / scale)
+    inside = tf.clip_by_value(sample, self.low + 1e-6, self.high - 1e-6)
+    return sample + tf.stop_gradient(inside - sample)
+
+
+class ExactTruncatedNormal(TruncatedNormal):
+  """The same, whose gradient follows the bounds as well."""
+
+  exact = True
+
+
+class TanhNormal(tfd.TransformedDistribution):
+  """A squashed `Normal`; entropy and mode are estimated from 100 samples."""
+
+  def _samples(self):
+    # A fixed seed keeps both estimates deterministic functions of loc, scale.
+    noise = self.distribution.sample(100, tf.constant([17, 100]))
+    return tf.clip_by_value(tf.tanh(noise), -1 + 1e-6, 1 - 1e-6)
+
+  def _log_prob(self, value):
+    # The inverse of tanh is infinite at the borders.
+    return super()._log_prob(
+        tf.clip_by_value(value, -1 + 1e-6, 1 - 1e-6))
+
+  def _entropy(self):
+    return -tf.reduce_mean(self.log_prob(self._samples()), 0)
+
+  def _mode(self):
+    samples = self._samples()
+    best = tf.argmax(self.log_prob(samples), 0)
+    best = tf.one_hot(best, 100, axis=0)
+    return tf.reduce_sum(best * samples, 0)
+
+
+def tanh_normal(loc, scale):
+  """Returns the distribution of tanh(x) for normal x."""
+  return TanhNormal(Normal(loc, scale), tfb.Tanh())

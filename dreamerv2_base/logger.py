@@ -1,0 +1,241 @@
+"""Metrics as JSON lines and TensorBoard summaries, videos as GIF files."""
+
+import collections
+import contextlib
+import io
+import json
+import logging
+import math
+import os
+import pathlib
+import re
+import sys
+
+import imageio.v3 as imageio
+import numpy as np
+import tqdm
+
+FPS = 20
+
+
+class Logger:
+  """Collects metrics until `write` puts their means under one step."""
+
+  def __init__(self, logdir, tensorboard=True):
+    """Opens or continues the logs of a run.
+
+    Args:
+      logdir: Folder for metrics.jsonl, videos/ and images/, created.
+      tensorboard: Whether to write TensorBoard summaries as well.
+    """
+    self._logdir = pathlib.Path(logdir)
+    self._logdir.mkdir(parents=True, exist_ok=True)
+    self._metrics = self._logdir / 'metrics.jsonl'
+    _drop_partial_line(self._metrics)
+    self._tensorboard = TensorBoard(self._logdir) if tensorboard else None
+    self._scalars = collections.defaultdict(list)
+    self._images = {}
+    self._videos = {}
+
+  def scalar(self, name, value):
+    """Adds a number to the mean that `write` reports for `name`."""
+    value = np.asarray(value, np.float64)
+    if value.ndim:
+      raise ValueError(f"metric '{name}' is no scalar, shape {value.shape}")
+    self._scalars[name].append(value.item())
+
+  def add(self, mapping, prefix=''):
+    """Adds every scalar of a mapping as '<prefix>/<name>'."""
+    for name, value in mapping.items():
+      self.scalar(f'{prefix}/{name}' if prefix else name, value)
+
+  def image(self, name, image):
+    """Keeps an image [H, W, C] for the next write; see `video`."""
+    self._images[name] = _pixels(name, image, 3)
+
+  def video(self, name, video):
+    """Keeps a video for the next write.
+
+    Args:
+      name: Metric name; the file is named like it, '/' becoming '_'.
+      video: [T, H, W, C] with 1 or 3 channels, uint8 or float in 0..1.
+
+    Raises:
+      ValueError: Another shape.
+    """
+    self._videos[name] = _pixels(name, video, 4)
+
+  def write(self, step, **fields):
+    """Writes everything collected since the last call.
+
+    Not a number and the infinities become null, which every JSON reader
+    accepts and `read_metrics` turns into NaN.
+
+    Args:
+      step: Integer position on the horizontal axis.
+      **fields: Further entries of the JSON line, for example the phase.
+    """
+    step = int(step)
+    scalars = {name: np.mean(x) for name, x in self._scalars.items()}
+    if scalars or fields:
+      record = {'step': step, **fields}
+      record.update({name: _short(x) for name, x in scalars.items()})
+      with self._metrics.open('a', encoding='utf-8') as file:
+        file.write(json.dumps(record, allow_nan=False) + '\n')
+    images = {name: _png(x) for name, x in self._images.items()}
+    videos = {name: _gif(x) for name, x in self._videos.items()}
+    for name, data in images.items():
+      self._save(f'images/{_stem(name)}-{step}.png', data)
+    for name, data in videos.items():
+      self._save(f'videos/{_stem(name)}-{step}.gif', data)
+    if self._tensorboard:
+      pictures = {**self._images, **self._videos}
+      self._tensorboard.write(step, scalars, {
+          name: (*pictures[name].shape[-3:-1], data)
+          for name, data in {**images, **videos}.items()})
+    for collected in (self._scalars, self._images, self._videos):
+      collected.clear()
+
+  def close(self):
+    """Closes the TensorBoard file."""
+    if self._tensorboard:
+      self._tensorboard.close()
+
+  def _save(self, name, data):
+    path = self._logdir / name
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path) as temporary:
+      temporary.write_bytes(data)
+
+
+class TensorBoard:
+  """Summaries in an event file; the only part that needs TensorFlow."""
+
+  def __init__(self, logdir):
+    import tensorflow as tf
+    from tensorboard.plugins.image import metadata
+    self._tf = tf
+    self._metadata = metadata.create_summary_metadata('', '')
+    self._writer = tf.summary.create_file_writer(str(logdir))
+
+  def write(self, step, scalars, pictures):
+    """Writes scalars by name and (height, width, PNG or GIF) by name."""
+    with self._writer.as_default(step):
+      for name, value in scalars.items():
+        self._tf.summary.scalar(name, value)
+      for name, (height, width, data) in pictures.items():
+        # An image summary is any encoded image behind its width and height,
+        # hence also an animation, which tf.summary.image cannot encode.
+        value = [str(width).encode(), str(height).encode(), data]
+        self._tf.summary.write(name, value, metadata=self._metadata)
+    self._writer.flush()
+
+  def close(self):
+    """Closes the event file."""
+    self._writer.close()
+
+
+class TerminalHandler(logging.Handler):
+  """Plain lines on standard error that leave a progress bar intact."""
+
+  def emit(self, record):
+    """Prints a record above the current progress bar, if any."""
+    tqdm.tqdm.write(self.format(record), file=sys.stderr)
+
+
+def setup_terminal():
+  """Shows the messages of `logging.getLogger('coworld')` on the terminal."""
+  log = logging.getLogger('coworld')
+  log.setLevel(logging.INFO)
+  log.propagate = False
+  if not any(isinstance(x, TerminalHandler) for x in log.handlers):
+    log.addHandler(TerminalHandler())
+
+
+def read_metrics(path):
+  """Reads metrics.jsonl as a list of dicts, null as NaN.
+
+  A last line that is not complete yet is left out.
+
+  Raises:
+    FileNotFoundError: There is no such file.
+    ValueError: Another line is broken.
+  """
+  records = []
+  *lines, _ = pathlib.Path(path).read_text(encoding='utf-8').split('\n')
+  for number, line in enumerate(lines, 1):
+    try:
+      record = json.loads(line)
+    except json.JSONDecodeError:
+      raise ValueError(f'{path}, line {number}: not valid JSON') from None
+    records.append({
+        name: math.nan if x is None else x for name, x in record.items()})
+  return records
+
+
+def rewind(path, step):
+  """Removes the records after a step, which a resumed run writes again."""
+  path = pathlib.Path(path)
+  if not path.exists():
+    return
+  lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+  keep = [
+      line for line in lines
+      if line.endswith('\n') and json.loads(line)['step'] <= step]
+  if len(keep) < len(lines):
+    with replacing(path) as temporary:
+      temporary.write_text(''.join(keep), encoding='utf-8')
+
+
+@contextlib.contextmanager
+def replacing(path):
+  """Yields a temporary path that takes the place of `path` at the end."""
+  path = pathlib.Path(path)
+  temporary = path.with_name(f'.tmp-{path.name}')
+  try:
+    yield temporary
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def _drop_partial_line(path):
+  """Removes what a killed run left behind the last complete line."""
+  if path.exists():
+    with path.open('r+b') as file:
+      file.truncate(file.read().rfind(b'\n') + 1)
+
+
+def _short(value):
+  """Seven digits, as many as float32 has, or None where not finite."""
+  return float(f'{value:.7g}') if math.isfinite(value) else None
+
+
+def _stem(name):
+  return re.sub(r'[^\w.-]', '_', name)
+
+
+def _pixels(name, array, ndim):
+  """Contiguous uint8 pixels with three channels."""
+  array = np.asarray(array)
+  if array.ndim != ndim or array.shape[-1] not in (1, 3) or not array.size:
+    expected = '[T, H, W, C]' if ndim == 4 else '[H, W, C]'
+    raise ValueError(
+        f"'{name}' must be {expected} with 1 or 3 channels, "
+        f'got shape {array.shape}')
+  if array.dtype != np.uint8:
+    array = np.rint(255 * np.clip(array.astype(np.float32), 0, 1))
+  return np.array(
+      np.broadcast_to(array, (*array.shape[:-1], 3)), np.uint8)
+
+
+def _png(image):
+  return imageio.imwrite('<bytes>', image, extension='.png')
+
+
+def _gif(video):
+  stream = io.BytesIO()
+  imageio.imwrite(
+      stream, video, extension='.gif', plugin='pillow', loop=0,
+      duration=1000 / FPS)
+  return stream.getvalue()

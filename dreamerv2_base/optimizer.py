@@ -1,0 +1,93 @@
+"""Adam with clipping, decoupled weight decay and dynamic loss scaling."""
+
+import tensorflow as tf
+
+
+class Optimizer(tf.Module):
+  """Updates a fixed list of variables; all its state exists from the start.
+
+  With float16 compute, the loss is scaled up before differentiation. If any
+  gradient is not finite, the update is skipped and the scale is halved; after
+  2000 finite updates in a row it doubles.
+  """
+
+  def __init__(
+      self, name, variables, lr, eps=1e-5, clip=100.0, wd=0.0,
+      dtype=tf.float32):
+    """Builds the optimizer.
+
+    Args:
+      name: prefix of the metrics.
+      variables: what to update.
+      lr: learning rate.
+      eps: Adam's epsilon.
+      clip: largest global norm of the gradient, 0 for none.
+      wd: share by which every variable decays at each update.
+      dtype: compute type of the model; float16 turns loss scaling on.
+    """
+    super().__init__()
+    self._name, self.targets = name, list(variables)
+    self.lr, self.eps, self.clip, self.wd = lr, eps, clip, wd
+    zeros = lambda: [
+        tf.Variable(tf.zeros_like(x), trainable=False) for x in self.targets]
+    self.first, self.second = zeros(), zeros()
+    self.count = tf.Variable(0, trainable=False, dtype=tf.int64)
+    if dtype == tf.float16:
+      self.scale = tf.Variable(2.0 ** 15, trainable=False)
+      self.finite = tf.Variable(0, trainable=False, dtype=tf.int64)
+    else:
+      self.scale = None
+
+  def __call__(self, tape, loss):
+    """Differentiates the loss on the tape and applies one update.
+
+    Args:
+      tape: tf.GradientTape that recorded the loss.
+      loss: float32 scalar.
+
+    Returns:
+      Dict of scalar metrics.
+    """
+    assert loss.dtype == tf.float32 and loss.shape == [], loss
+    name = self._name
+    metrics = {f'{name}_loss': loss}
+    if self.scale is None:
+      grads = tape.gradient(loss, self.targets)
+    else:
+      metrics[f'{name}_loss_scale'] = tf.identity(self.scale)
+      with tape:
+        loss = loss * self.scale
+      grads = [x / self.scale for x in tape.gradient(loss, self.targets)]
+    unused = [
+        x.name for x, g in zip(self.targets, grads, strict=True) if g is None]
+    assert not unused, f'{name} loss does not depend on {unused}'
+    norm = metrics[f'{name}_grad_norm'] = tf.linalg.global_norm(grads)
+    apply = tf.constant(True) if self.scale is None else self._rescale(norm)
+    if self.clip:
+      grads = [g * (self.clip / tf.maximum(norm, self.clip)) for g in grads]
+    self._adam(grads, apply)
+    return metrics
+
+  def _rescale(self, norm):
+    finite = tf.math.is_finite(norm)
+    grow = tf.logical_and(finite, self.finite >= 1999)
+    factor = tf.where(finite, tf.where(grow, 2.0, 1.0), 0.5)
+    self.scale.assign(tf.maximum(self.scale * factor, 1.0))
+    restart = tf.logical_or(grow, tf.logical_not(finite))
+    self.finite.assign(tf.where(restart, tf.zeros_like(self.finite),
+                                self.finite + 1))
+    return finite
+
+  def _adam(self, grads, apply, beta1=0.9, beta2=0.999):
+    self.count.assign_add(tf.cast(apply, tf.int64))
+    count = tf.cast(self.count, tf.float32)
+    lr = self.lr * tf.sqrt(1 - beta2 ** count) / (1 - beta1 ** count)
+    for var, grad, first, second in zip(
+        self.targets, grads, self.first, self.second, strict=True):
+      new_first = beta1 * first + (1 - beta1) * grad
+      new_second = beta2 * second + (1 - beta2) * grad * grad
+      new_var = (1 - self.wd) * var
+      new_var -= lr * new_first / (tf.sqrt(new_second) + self.eps)
+      pairs = (first, new_first), (second, new_second), (var, new_var)
+      for old, new in pairs:
+        old.assign(new if self.scale is None else tf.where(apply, new, old))

@@ -1,0 +1,204 @@
+"""Recurrent state-space model (paper Eq. 1): GRU state plus stochastic state.
+
+A state is a dict of tensors with the same leading dimensions:
+
+    deter [..., D]; stoch [..., S, C] one-hot, or [..., S] Gaussian; and the
+    parameters of the distribution that stoch was drawn from: logit like
+    stoch, or mean and std. A feature is flat stoch and deter, [..., S*C + D].
+"""
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from dreamerv2_base import dists
+from dreamerv2_base import layers
+from dreamerv2_base import stateless
+
+
+class RSSM(tf.Module):
+  """Latent dynamics with an ensemble of prior heads."""
+
+  def __init__(
+      self, embed, action, init, ensemble=1, stoch=32, discrete=32, deter=200,
+      hidden=200, act='elu', norm='none', norm_gru=True, std_act='sigmoid2',
+      min_std=0.1):
+    """Builds the model.
+
+    Args:
+      embed: size of the embedding.
+      action: size of the action.
+      init: layers.Init.
+      ensemble: number of prior heads, one of which is drawn at each step.
+      stoch: number S of stochastic variables.
+      discrete: number C of classes of each, or 0 for Gaussians.
+      deter: units D of the GRU.
+      hidden: units of the layers around it.
+      act: activation of these layers.
+      norm: their normalization, none or layer.
+      norm_gru: whether the GRU uses layer norm.
+      std_act: softplus, sigmoid or sigmoid2, for Gaussians.
+      min_std: smallest standard deviation of Gaussians.
+    """
+    super().__init__()
+    self.dtype, self.deter = init.dtype, deter
+    self.stoch, self.discrete = stoch, discrete
+    self.act, self.std_act, self.min_std = layers.get_act(act), std_act, min_std
+    flat = stoch * (discrete or 1)
+    stats = flat if discrete else 2 * stoch
+    self.feat_size = flat + deter
+    self.img_in = layers.Dense(flat + action, hidden, init)
+    self.img_in_norm = layers.get_norm(norm, hidden)
+    self.cell = layers.GRUCell(hidden, deter, norm_gru, init)
+    self.img_out = [
+        layers.Dense(deter, hidden, init) for _ in range(ensemble)]
+    self.img_out_norm = [
+        layers.get_norm(norm, hidden) for _ in range(ensemble)]
+    self.img_dist = [
+        layers.Dense(hidden, stats, init) for _ in range(ensemble)]
+    self.obs_out = layers.Dense(deter + embed, hidden, init)
+    self.obs_out_norm = layers.get_norm(norm, hidden)
+    self.obs_dist = layers.Dense(hidden, stats, init)
+
+  def initial(self, batch):
+    """Returns the zero state for a batch size."""
+    shape = [batch, self.stoch] + [self.discrete] * bool(self.discrete)
+    names = ['logit'] if self.discrete else ['mean', 'std']
+    state = {key: tf.zeros(shape, self.dtype) for key in names + ['stoch']}
+    return {**state, 'deter': tf.zeros([batch, self.deter], self.dtype)}
+
+  def observe(self, embed, action, is_first, seed, state=None):
+    """Filters observed sequences.
+
+        Actions:     a0     a1     a2       a_t led to the observation o_t
+                      |      |      |
+        States:  s -> s0 --> s1 --> s2      s_t sees o_0 to o_t
+                      ^      ^      ^
+        Embeddings:  e0     e1     e2
+
+    Args:
+      embed: [B, L, E] embeddings.
+      action: [B, L, A] actions that led to them.
+      is_first: [B, L] bool; True forgets the state and action before.
+      seed: stateless seed.
+      state: state before the sequence, or None for zeros.
+
+    Returns:
+      Posterior and prior states, [B, L, ...] each.
+    """
+    batch, length = action.shape[:2]
+    state = state or self.initial(batch)
+    swap = lambda x: tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
+    inputs = [swap(x) for x in (action, embed, is_first)]
+    post, prior = tf.scan(
+        lambda prev, inp: self.obs_step(prev[0], *inp),
+        (*inputs, stateless.split(seed, length)), (state, state))
+    return tf.nest.map_structure(swap, (post, prior))
+
+  def imagine(self, action, state, seed):
+    """Predicts states [B, L, ...] for actions [B, L, A] from one state."""
+    swap = lambda x: tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
+    seeds = stateless.split(seed, action.shape[1])
+    prior = tf.scan(
+        lambda prev, inp: self.img_step(prev, *inp),
+        (swap(action), seeds), state)
+    return tf.nest.map_structure(swap, prior)
+
+  def obs_step(
+      self, prev_state, prev_action, embed, is_first, seed, sample=True):
+    """Makes one filtering step; returns posterior and prior state."""
+    prior_seed, post_seed = tf.unstack(stateless.split(seed, 2))
+    keep = 1.0 - tf.cast(is_first, tf.float32)
+    prev_state, prev_action = tf.nest.map_structure(
+        lambda x: x * tf.cast(
+            tf.reshape(keep, [-1] + [1] * (x.shape.rank - 1)), x.dtype),
+        (prev_state, prev_action))
+    prior = self.img_step(prev_state, prev_action, prior_seed, sample)
+    x = tf.concat([prior['deter'], tf.cast(embed, self.dtype)], -1)
+    x = self.act(self.obs_out_norm(self.obs_out(x)))
+    stats = self._stats(self.obs_dist(x))
+    post = {**stats, 'stoch': self._draw(stats, post_seed, sample)}
+    return {**post, 'deter': prior['deter']}, prior
+
+  def img_step(self, prev_state, prev_action, seed, sample=True):
+    """Makes one prediction step; returns the prior state."""
+    head_seed, seed = tf.unstack(stateless.split(seed, 2))
+    stoch = self._flat_stoch(prev_state['stoch'])
+    x = tf.concat([stoch, tf.cast(prev_action, self.dtype)], -1)
+    x = self.act(self.img_in_norm(self.img_in(x)))
+    deter = self.cell(x, prev_state['deter'])
+    stats = self.prior_stats(deter)
+    head = stateless.integer(head_seed, len(self.img_out))
+    stats = {key: value[head] for key, value in stats.items()}
+    stoch = self._draw(stats, seed, sample)
+    return {**stats, 'stoch': stoch, 'deter': deter}
+
+  def prior_stats(self, deter):
+    """Returns the parameters of all prior heads, [ensemble, ..., S, (C)]."""
+    stats = []
+    for out, norm, dist in zip(
+        self.img_out, self.img_out_norm, self.img_dist, strict=True):
+      stats.append(self._stats(dist(self.act(norm(out(deter))))))
+    return tf.nest.map_structure(lambda *xs: tf.stack(xs, 0), *stats)
+
+  def get_feat(self, state):
+    """Returns the feature [..., S*C + D] of a state."""
+    return tf.concat([self._flat_stoch(state['stoch']), state['deter']], -1)
+
+  def get_dist(self, state):
+    """Returns the distribution of stoch, in float32."""
+    state = {key: tf.cast(value, tf.float32) for key, value in state.items()}
+    if self.discrete:
+      dist = dists.OneHot(logits=state['logit'], dtype=tf.float32)
+      return tfd.Independent(dist, 1)
+    return tfd.Independent(dists.Normal(state['mean'], state['std']), 1)
+
+  def kl_loss(
+      self, post, prior, forward=False, balance=0.8, free=1.0, free_avg=True):
+    """Balanced KL between posterior and prior (spec of Eq. 2).
+
+    Args:
+      post: posterior state, [B, L, ...].
+      prior: prior state, [B, L, ...].
+      forward: KL(prior || post) instead of KL(post || prior).
+      balance: weight of the term that trains the prior.
+      free: nats below which there is no gradient.
+      free_avg: whether that applies to the mean or to each element.
+
+    Returns:
+      Scalar loss and [B, L] KL.
+    """
+    stop = lambda x: tf.nest.map_structure(tf.stop_gradient, x)
+    def divergence(post, prior):
+      left, right = (prior, post) if forward else (post, prior)
+      return tfd.kl_divergence(self.get_dist(left), self.get_dist(right))
+    def clip(value):
+      if free_avg:
+        return tf.maximum(tf.reduce_mean(value), free)
+      return tf.reduce_mean(tf.maximum(value, free))
+    value = divergence(stop(post), prior)
+    loss = balance * clip(value)
+    loss += (1 - balance) * clip(divergence(post, stop(prior)))
+    return loss, value
+
+  def _flat_stoch(self, stoch):
+    stoch = tf.cast(stoch, self.dtype)
+    if not self.discrete:
+      return stoch
+    return tf.reshape(stoch, [*stoch.shape[:-2], self.stoch * self.discrete])
+
+  def _stats(self, x):
+    if self.discrete:
+      return {'logit': tf.reshape(
+          x, [*x.shape[:-1], self.stoch, self.discrete])}
+    mean, std = tf.split(x, 2, -1)
+    std = {
+        'softplus': tf.nn.softplus,
+        'sigmoid': tf.sigmoid,
+        'sigmoid2': lambda x: 2 * tf.sigmoid(x / 2),
+    }[self.std_act](std)
+    return {'mean': mean, 'std': std + self.min_std}
+
+  def _draw(self, stats, seed, sample):
+    dist = self.get_dist(stats)
+    stoch = dist.sample(seed=seed) if sample else dist.mode()
+    return tf.cast(stoch, self.dtype)

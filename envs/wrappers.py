@@ -1,0 +1,119 @@
+"""Wrappers around environments, and the observation space they share."""
+
+import gymnasium
+import numpy as np
+
+
+def observation_space(size):
+  """Returns the spaces of an environment with size x size images."""
+  box = gymnasium.spaces.Box
+  return {
+      'image': box(0, 255, (size, size, 3), np.uint8),
+      'reward': box(-np.inf, np.inf, (), np.float32),
+      'is_first': box(0, 1, (), bool),
+      'is_last': box(0, 1, (), bool),
+      'is_terminal': box(0, 1, (), bool),
+  }
+
+
+class Wrapper:
+  """Forwards everything to `env`; subclasses change what they name."""
+
+  def __init__(self, env):
+    self.env = env
+
+  @property
+  def obs_space(self):
+    """Dict of observation names to spaces."""
+    return self.env.obs_space
+
+  @property
+  def act_space(self):
+    """Dict with the space of 'action'."""
+    return self.env.act_space
+
+  def reset(self):
+    """Starts an episode and returns its first observation."""
+    return self.env.reset()
+
+  def step(self, action):
+    """Applies {'action': ...} and returns the observation reached."""
+    return self.env.step(action)
+
+  def close(self):
+    """Frees the resources of the environment."""
+    self.env.close()
+
+
+class ActionRepeat(Wrapper):
+  """Repeats each action, adds up the rewards and renders only once.
+
+  Needs an environment whose `step` is split into `advance`, which returns all
+  but the image, and `render`.
+  """
+
+  def __init__(self, env, amount):
+    super().__init__(env)
+    self._amount = amount
+
+  def step(self, action):
+    """Stops repeating where the episode ends."""
+    total = 0.0
+    for _ in range(self._amount):
+      obs = self.env.advance(action)
+      total += float(obs['reward'])
+      if obs['is_last']:
+        break
+    image = self.env.render()
+    return {**obs, 'image': image, 'reward': np.float32(total)}
+
+
+class TimeLimit(Wrapper):
+  """Ends episodes after `length` steps, which is not a terminal state."""
+
+  def __init__(self, env, length):
+    super().__init__(env)
+    self._length = length
+    self._step = length
+
+  def reset(self):
+    """Restarts the count."""
+    self._step = 0
+    return self.env.reset()
+
+  def step(self, action):
+    """Raises a RuntimeError when the episode is over."""
+    if self._step >= self._length:
+      raise RuntimeError('the episode is over: call reset() before step()')
+    self._step += 1
+    obs = self.env.step(action)
+    return {**obs, 'is_last': obs['is_last'] or self._step >= self._length}
+
+
+class NormalizeAction(Wrapper):
+  """Maps actions from [-1, 1] to the bounds of the environment.
+
+  Unbounded actions keep their scale, so -1 and 1 stay -1 and 1.
+  """
+
+  def __init__(self, env):
+    super().__init__(env)
+    space = env.act_space['action']
+    bounded = np.isfinite(space.low) & np.isfinite(space.high)
+    self._low = np.where(bounded, space.low, -1.0)
+    self._high = np.where(bounded, space.high, 1.0)
+
+  @property
+  def act_space(self):
+    """One float32 box from -1 to 1."""
+    box = gymnasium.spaces.Box(-1, 1, self._low.shape, np.float32)
+    return {'action': box}
+
+  def step(self, action):
+    """Raises a ValueError unless the action has the right shape and no NaN."""
+    action = np.asarray(action['action'], np.float64)
+    if action.shape != self._low.shape or not np.isfinite(action).all():
+      raise ValueError(
+          f'action is {action}: must be {self._low.size} finite numbers')
+    scaled = self._low + (action + 1) / 2 * (self._high - self._low)
+    return self.env.step({'action': scaled})

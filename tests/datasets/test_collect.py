@@ -1,0 +1,160 @@
+import pathlib
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from dreamerv2_base import episodes
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def command(out, *, task='dummy_2', steps=600, **flags):
+  flags = {'task': task, 'steps': steps, 'out': out, 'size': 16, **flags}
+  parts = [part for k, v in flags.items() for part in (f'--{k}', str(v))]
+  return [sys.executable, '-m', 'coworld_tf.datasets.collect', *parts]
+
+
+def run(*args, **flags):
+  return subprocess.run(
+      command(*args, **flags), cwd=ROOT, capture_output=True, text=True,
+      timeout=120)
+
+
+def load(out):
+  return [episodes.load_episode(p) for p in episodes.find_episodes(out)]
+
+
+def fails(result, words):
+  assert result.returncode == 2
+  assert result.stdout == ''
+  assert result.stderr.startswith('error: ')
+  assert result.stderr.count('\n') == 1
+  assert words in result.stderr
+
+
+def snapshot(out):
+  return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory):
+  out = tmp_path_factory.mktemp('collect') / 'new' / 'dataset'
+  result = run(out)
+  assert result.returncode == 0, result.stderr
+  assert result.stderr == ''
+  assert '6 episodes, 600 frames, return' in result.stdout
+  return out
+
+
+def test_whole_episodes_until_the_frames_are_there(dataset):
+  found = load(dataset)
+  # Episodes last 100 frames, 50 agent steps of 2.
+  assert [len(ep['reward']) for ep in found] == [51] * 6
+  for episode in found:
+    assert episode['image'].shape == (51, 16, 16, 3)
+    assert episode['is_last'].tolist() == [False] * 50 + [True]
+    assert not episode['is_terminal'].any()
+    assert not episode['action'][0].any() and episode['action'][1:].all()
+  values = np.concatenate([ep['action'][1:].ravel() for ep in found])
+  assert abs(values.mean()) < 0.1 and values.min() < -0.9 < 0.9 < values.max()
+
+
+def test_metadata(dataset):
+  metadata = episodes.read_metadata(dataset)
+  returns = [episodes.episode_return(ep) for ep in load(dataset)]
+  versions = metadata.pop('versions')
+  assert set(versions) == {'dm_control', 'mujoco', 'numpy', 'python'}
+  assert versions['numpy'] == np.__version__
+  assert metadata == {
+      'task': 'dummy_2', 'policy': 'random', 'requested_frames': 600,
+      'seed': 0, 'quality': 'fast', 'action_repeat': 2, 'time_limit': 0,
+      'size': 16, 'camera': 0, 'envs': 2, 'episodes': 6, 'frames': 600,
+      'steps': 300, 'returns': episodes.return_statistics(returns),
+      'complete': True}
+
+
+def test_same_command_makes_the_same_episodes(dataset, tmp_path):
+  run(tmp_path / 'same')
+  run(tmp_path / 'other', seed=1)
+  first = load(dataset)
+  for one, same in zip(first, load(tmp_path / 'same'), strict=True):
+    for key, value in one.items():
+      np.testing.assert_array_equal(value, same[key])
+  rewards = lambda found: {ep['reward'].tobytes() for ep in found}
+  assert len(rewards(first)) == 6
+  assert not rewards(first) & rewards(load(tmp_path / 'other'))
+
+
+def test_complete_dataset_is_left_alone(dataset):
+  before = snapshot(dataset)
+  result = run(dataset)
+  assert result.returncode == 0, result.stderr
+  assert 'already complete' in result.stdout
+  assert snapshot(dataset) == before
+
+
+def test_continues_after_a_kill(tmp_path):
+  process = subprocess.Popen(command(tmp_path, steps=6000), cwd=ROOT)
+  while len(list(tmp_path.glob('*.npz'))) < 3:
+    assert process.poll() is None
+    time.sleep(0.01)
+  process.kill()
+  process.wait()
+  before = snapshot(tmp_path)
+  metadata = episodes.read_metadata(tmp_path)
+  assert not metadata['complete'] and metadata['episodes'] == 0
+  result = run(tmp_path, steps=6000)
+  assert result.returncode == 0, result.stderr
+  after = snapshot(tmp_path)
+  kept = {name for name in before if name.endswith('.npz')}
+  assert all(after[name] == before[name] for name in kept)
+  found = load(tmp_path)
+  metadata = episodes.read_metadata(tmp_path)
+  assert metadata['complete'] and metadata['frames'] >= 6000
+  assert metadata['episodes'] == len(found) > len(kept)
+  # The continuation does not repeat what was there.
+  for key in ('reward', 'action'):
+    assert len({ep[key].tobytes() for ep in found}) == len(found)
+
+
+def test_other_settings_are_refused(dataset):
+  before = snapshot(dataset)
+  fails(run(dataset, quality='exact', steps=700), 'another dataset')
+  result = run(dataset, quality='exact')
+  fails(result, 'quality is fast there and exact here')
+  assert snapshot(dataset) == before
+
+
+def test_foreign_directories_are_refused(dataset, tmp_path):
+  (tmp_path / 'notes.txt').write_text('mine')
+  fails(run(tmp_path), 'is not empty and has no metadata.json')
+  fails(run(tmp_path / 'notes.txt'), 'notes.txt')
+  (tmp_path / 'metadata.json').write_text('{')
+  fails(run(tmp_path), 'not valid JSON')
+  episodes.write_metadata(tmp_path, episodes.read_metadata(dataset))
+  fails(run(tmp_path), 'marked complete with 6 episodes but has 0')
+  metadata = {**episodes.read_metadata(dataset), 'complete': False}
+  episodes.write_metadata(tmp_path, metadata)
+  (tmp_path / 'bad.npz').write_bytes(b'half')
+  fails(run(tmp_path), 'bad.npz: not a readable npz archive')
+  assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize('flags, words', [
+    ({'task': 'dmc_walker_downhil'}, 'dmc_walker_downhill'),
+    ({'steps': 0}, '--steps is 0'), ({'envs': 0}, '--envs is 0'),
+    ({'seed': -1}, '--seed is -1'), ({'action_repeat': 0}, 'action_repeat'),
+    ({'size': 0}, 'size')])
+def test_wrong_input_leaves_nothing_behind(tmp_path, flags, words):
+  fails(run(tmp_path / 'out', **flags), words)
+  assert not list(tmp_path.iterdir())
+
+
+def test_tensorflow_is_not_imported():
+  code = (
+      'import sys, coworld_tf.datasets.collect, dreamerv2_base.replay; '
+      'sys.exit("tensorflow" in sys.modules)')
+  assert subprocess.run([sys.executable, '-c', code], cwd=ROOT).returncode == 0

@@ -1,0 +1,150 @@
+"""Logger: JSON lines, TensorBoard, GIF and PNG files."""
+
+import json
+import math
+import subprocess
+import sys
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing import event_accumulator
+
+from dreamerv2_base import logger
+
+
+@pytest.fixture
+def plain(tmp_path):
+  return logger.Logger(tmp_path / 'run', tensorboard=False)
+
+
+def lines(tmp_path):
+  return (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
+
+
+def moving_square():
+  video = np.zeros((12, 16, 24, 3), np.uint8)
+  for index, frame in enumerate(video):
+    frame[4:8, 2 * index:2 * index + 2] = 255, 20 * index, 10
+  return video
+
+
+def test_means_since_last_write(plain, tmp_path):
+  plain.scalar('loss', 1)
+  plain.scalar('loss', np.float32(2))
+  plain.add({'kl': tf.constant(0.5, tf.bfloat16), 'n': np.int64(3)}, 'model')
+  plain.add({'kl': tf.Variable(7.0)})
+  plain.write(np.int64(10), phase='source')
+  plain.scalar('loss', 1 / 3)
+  plain.write(tf.constant(20))
+  plain.write(30)
+  assert [json.loads(line) for line in lines(tmp_path)] == [
+      {'step': 10, 'phase': 'source', 'loss': 1.5, 'model/kl': 0.5,
+       'model/n': 3.0, 'kl': 7.0},
+      {'step': 20, 'loss': 0.3333333}]
+
+
+def test_not_finite_is_null(plain, tmp_path):
+  plain.add({'a': float('nan'), 'b': float('-inf'), 'c': 1e-30})
+  plain.write(1)
+  assert lines(tmp_path) == [
+      '{"step": 1, "a": null, "b": null, "c": 1e-30}']
+  record, = logger.read_metrics(tmp_path / 'run' / 'metrics.jsonl')
+  assert math.isnan(record['a']) and math.isnan(record['b'])
+
+
+def test_half_written_line(plain, tmp_path):
+  path = tmp_path / 'run' / 'metrics.jsonl'
+  plain.scalar('loss', 1)
+  plain.write(1)
+  with path.open('a') as file:
+    file.write('{"step": 2, "lo')
+  assert logger.read_metrics(path) == [{'step': 1, 'loss': 1.0}]
+  resumed = logger.Logger(tmp_path / 'run', tensorboard=False)
+  resumed.scalar('loss', 3)
+  resumed.write(2)
+  assert [x['loss'] for x in logger.read_metrics(path)] == [1.0, 3.0]
+
+
+def test_broken_metrics(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('{"step": 1}\n{"st\n{"step": 2}\n')
+  with pytest.raises(ValueError, match='metrics.jsonl, line 2: not valid'):
+    logger.read_metrics(path)
+  path.write_text('')
+  assert logger.read_metrics(path) == []
+
+
+def test_gif(plain, tmp_path):
+  plain.video('eval/target', moving_square())
+  plain.video('float', moving_square()[..., :1] / 255)
+  plain.write(40)
+  folder = tmp_path / 'run' / 'videos'
+  assert sorted(x.name for x in folder.iterdir()) == [
+      'eval_target-40.gif', 'float-40.gif']
+  path = folder / 'eval_target-40.gif'
+  np.testing.assert_array_equal(imageio.imread(path), moving_square())
+  assert imageio.immeta(path)['duration'] == 50
+  assert imageio.imread(folder / 'float-40.gif').shape == (12, 16, 24, 3)
+  assert not (tmp_path / 'run' / 'metrics.jsonl').exists()
+
+
+def test_png(plain, tmp_path):
+  image = np.linspace(-0.1, 1.1, 6 * 4 * 3).reshape(6, 4, 3)
+  plain.image('frame', image)
+  plain.write(2)
+  result = imageio.imread(tmp_path / 'run' / 'images' / 'frame-2.png')
+  np.testing.assert_array_equal(
+      result, np.rint(255 * np.clip(np.float32(image), 0, 1)))
+
+
+@pytest.mark.parametrize('method, shape, message', [
+    ('video', (4, 4, 3), r"'x' must be \[T, H, W, C\].*shape \(4, 4, 3\)"),
+    ('video', (0, 4, 4, 3), r'shape \(0, 4, 4, 3\)'),
+    ('video', (2, 4, 4, 2), 'with 1 or 3 channels'),
+    ('image', (4, 4), r"'x' must be \[H, W, C\]"),
+    ('scalar', (1,), r"metric 'x' is no scalar, shape \(1,\)"),
+])
+def test_wrong_shape(plain, method, shape, message):
+  with pytest.raises(ValueError, match=message):
+    getattr(plain, method)('x', np.zeros(shape))
+
+
+def test_tensorboard(tmp_path):
+  output = logger.Logger(tmp_path)
+  output.scalar('loss', 2.5)
+  output.image('frame', moving_square()[0])
+  output.video('eval', moving_square())
+  output.write(7)
+  output.close()
+  events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+  assert set(events.Tags()['tensors']) == {'loss', 'frame', 'eval'}
+  scalar, = events.Tensors('loss')
+  assert scalar.step == 7 and tf.make_ndarray(scalar.tensor_proto) == 2.5
+  for name, extension in (('frame', '.png'), ('eval', '.gif')):
+    event, = events.Tensors(name)
+    width, height, data = event.tensor_proto.string_val
+    assert (width, height) == (b'24', b'16')
+    assert len(imageio.imread(data, extension=extension))
+    plugin = events.SummaryMetadata(name).plugin_data.plugin_name
+    assert plugin == 'images'
+
+
+def test_failed_write_leaves_nothing(tmp_path):
+  path = tmp_path / 'x.png'
+  path.write_text('old')
+  with pytest.raises(RuntimeError):
+    with logger.replacing(path) as temporary:
+      temporary.write_text('half')
+      raise RuntimeError
+  assert path.read_text() == 'old'
+  assert list(tmp_path.iterdir()) == [path]
+
+
+def test_tensorflow_only_for_tensorboard(tmp_path):
+  code = (
+      'import sys; from dreamerv2_base import logger; '
+      f'logger.Logger({str(tmp_path)!r}, tensorboard=False); '
+      'sys.exit("tensorflow" in sys.modules)')
+  assert subprocess.run([sys.executable, '-c', code]).returncode == 0

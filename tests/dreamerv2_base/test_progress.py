@@ -1,0 +1,83 @@
+"""Progress off and on a terminal, and regular events."""
+
+import logging
+import re
+import sys
+
+import pytest
+
+from dreamerv2_base import logger, when
+from dreamerv2_base import progress as progresses
+
+
+@pytest.fixture
+def messages():
+  lines = []
+  handler = logging.Handler()
+  handler.emit = lambda record: lines.append(record.getMessage())
+  log = logging.getLogger('coworld')
+  level = log.level
+  log.addHandler(handler)
+  log.setLevel(logging.INFO)
+  yield lines
+  log.removeHandler(handler)
+  log.setLevel(level)
+
+
+def test_plain_lines(messages, monkeypatch):
+  clock = [100.0]
+  monkeypatch.setattr(progresses.time, 'monotonic', lambda: clock[0])
+  bar = progresses.Progress(5000, 'source 3/11', initial=1000)
+  assert bar.line() == 'source 3/11: 1000/5000 steps'
+  for _ in range(25):
+    clock[0] += 1
+    bar.update(10)
+  bar.note('loss 2.5')
+  clock[0] += 5
+  bar.update(0)
+  bar.close()
+  assert messages == [
+      'source 3/11: 1100/5000 steps, 10/s, 6m30s left',
+      'source 3/11: 1200/5000 steps, 10/s, 6m20s left',
+      'source 3/11: 1250/5000 steps, 8.33/s, 7m30s left, loss 2.5']
+
+
+def test_bar_on_terminal(messages, monkeypatch, capsys):
+  monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
+  bar = progresses.Progress(8, 'target 1/2', initial=2)
+  bar.update(6)
+  bar.note('loss 2.5')
+  bar.close()
+  text = capsys.readouterr().err
+  assert 'target 1/2' in text and '8/8' in text and 'loss 2.5' in text
+  assert messages == []
+
+
+def test_message_above_bar(monkeypatch, capsys):
+  log = logging.getLogger('coworld')
+  before = log.handlers[:], log.level, log.propagate
+  logger.setup_terminal()
+  logger.setup_terminal()
+  monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
+  bar = progresses.Progress(8, 'target', initial=2)
+  log.info('saved')
+  bar.close()
+  log.handlers[:], log.level, log.propagate = before
+  text = capsys.readouterr().err
+  assert len(re.findall(r'[\r ]saved\n', text)) == 1
+
+
+@pytest.mark.parametrize('seconds, text', [
+    (0.2, '0s'), (45, '45s'), (59.9, '1m00s'), (380, '6m20s'),
+    (11100, '3h05m')])
+def test_duration(seconds, text):
+  assert progresses.duration(seconds) == text
+
+
+def test_every():
+  every = when.Every(100)
+  steps = [0, 50, 100, 150, 199, 230, 299, 301, 600]
+  assert [x for x in steps if every(x)] == [100, 230, 301, 600]
+  assert every.last == 600
+  assert not when.Every(100, last=610)(699)
+  assert not any(when.Every(0)(x) for x in range(5))

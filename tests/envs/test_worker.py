@@ -1,0 +1,193 @@
+"""Environments in other processes: results, errors and clean ends."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import envs
+from envs import worker
+
+ROOT = pathlib.Path(envs.__file__).parents[1]
+SETTINGS = {'seed': 5, 'quality': 'fast', 'action_repeat': 2}
+
+
+def script(text, folder=ROOT, **kwargs):
+  """Starts a Python program of its own."""
+  return subprocess.Popen(
+      [sys.executable, '-c', text], cwd=folder, text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+
+
+def alive(pid):
+  """Whether the process exists and is not just waiting to be reaped."""
+  try:
+    state = pathlib.Path(f'/proc/{pid}/stat').read_text().split()[2]
+  except OSError:
+    return False
+  return state != 'Z'
+
+
+def wait_gone(pid):
+  """Fails unless the process ends within ten seconds."""
+  for _ in range(100):
+    if not alive(pid):
+      return
+    time.sleep(0.1)
+  raise AssertionError(f'process {pid} is still there')
+
+
+def test_equals_the_environment_in_process():
+  local = envs.make('dmc_walker_downhill', **SETTINGS)
+  with worker.Worker('dmc_walker_downhill', **SETTINGS) as remote:
+    assert remote.obs_space == local.obs_space
+    assert remote.act_space == local.act_space
+    pairs = [(local.reset(), remote.reset())]
+    for action in np.random.default_rng(0).uniform(-1, 1, (5, 6)):
+      action = {'action': action}
+      pairs.append((local.step(action), remote.step(action)))
+  for ours, theirs in pairs:
+    assert ours.keys() == theirs.keys()
+    for key in ours:
+      np.testing.assert_array_equal(ours[key], theirs[key])
+  local.close()
+
+
+def test_two_workers_step_at_the_same_time():
+  both = [worker.Worker('dummy_2', seed=seed) for seed in (1, 2)]
+  local = [envs.make('dummy_2', seed=seed) for seed in (1, 2)]
+  promises = [remote.reset(blocking=False) for remote in both]
+  for promise, env in zip(promises, local):
+    np.testing.assert_array_equal(promise()['image'], env.reset()['image'])
+  action = {'action': np.ones(2)}
+  promises = [remote.step(action, blocking=False) for remote in both]
+  with pytest.raises(RuntimeError, match='the last promise was not called'):
+    both[0].step(action)
+  for promise, env in zip(promises, local):
+    assert promise()['reward'] == env.step(action)['reward']
+  with pytest.raises(RuntimeError, match='called before'):
+    promises[0]()
+  for remote in both:
+    remote.close()
+
+
+def test_wrong_input_is_a_value_error_and_not_fatal():
+  with pytest.raises(ValueError, match="did you mean 'dmc_walker_walk'"):
+    worker.Worker('dmc_walker_wolk')
+  with worker.Worker('dummy_2') as remote:
+    remote.reset()
+    with pytest.raises(ValueError, match='2 finite numbers'):
+      remote.step({'action': np.zeros(3)})
+    assert not remote.step({'action': np.zeros(2)})['is_last']
+
+
+def test_other_errors_name_task_and_seed_and_keep_the_traceback():
+  with worker.Worker('dummy_2', seed=7) as remote:
+    with pytest.raises(RuntimeError) as error:
+      remote.step({'action': np.zeros(2)})
+  assert 'dummy_2 (seed 7): the worker failed' in str(error.value)
+  assert 'Traceback' in str(error.value)
+  assert 'call reset() before step()' in str(error.value)
+
+
+def test_death_is_reported():
+  remote = worker.Worker('dummy_2', seed=3)
+  remote.reset()
+  os.kill(remote._process.pid, signal.SIGSEGV)
+  with pytest.raises(RuntimeError) as error:
+    for _ in range(2):
+      remote.step({'action': np.zeros(2)})
+  assert 'dummy_2 (seed 3): the worker died with exit status -11' in str(
+      error.value)
+  assert 'Segmentation fault' in str(error.value)
+  with pytest.raises(RuntimeError, match='the worker is closed'):
+    remote.reset()
+
+
+def test_silence_is_reported_and_ended():
+  remote = worker.Worker('dummy_2', seed=3)
+  remote._timeout = 0.3
+  pid = remote._process.pid
+  os.kill(pid, signal.SIGSTOP)
+  with pytest.raises(RuntimeError, match='seed 3.*no answer in 0.3 seconds'):
+    remote.reset()
+  assert not alive(pid)
+
+
+def test_close_is_idempotent_and_leaves_no_process():
+  remote = worker.Worker('dummy_2')
+  pid = remote._process.pid
+  remote.reset(blocking=False)
+  remote.close()
+  remote.close()
+  assert remote._process.returncode == 0
+  assert not pathlib.Path(f'/proc/{pid}').exists()
+
+
+def test_forgotten_worker_ends_with_its_owner():
+  remote = worker.Worker('dummy_2')
+  pid = remote._process.pid
+  del remote
+  assert not pathlib.Path(f'/proc/{pid}').exists()
+
+
+def test_works_beside_tensorflow_and_exits_silently(tmp_path):
+  text = f"""
+import os
+os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
+import tensorflow
+import numpy as np, sys
+sys.path.append({str(ROOT)!r})
+from envs import worker
+remote = worker.Worker('dmc_cheetah_downhill', quality='fast')
+remote.reset()
+for _ in range(3):
+  obs = remote.step({{'action': np.zeros(6)}})
+print(np.ptp(obs['image']) > 50, tensorflow.add(1, 1).numpy())
+"""
+  process = script(text, tmp_path)
+  stdout, stderr = process.communicate(timeout=120)
+  assert process.returncode == 0, stderr
+  assert stdout.strip() == 'True 2'
+  words = ('Traceback', 'Exception', 'Error:', 'Warning', 'EGL', 'envs')
+  assert not any(word in stderr for word in words), stderr
+
+
+def test_child_leaves_when_its_parent_is_killed():
+  text = """
+import time
+from envs import worker
+remote = worker.Worker('dummy_2')
+print(remote._process.pid, flush=True)
+time.sleep(60)
+"""
+  parent = script(text)
+  pid = int(parent.stdout.readline())
+  assert alive(pid)
+  parent.kill()
+  parent.communicate()
+  wait_gone(pid)
+
+
+def test_interrupt_reaches_only_the_parent():
+  text = """
+from envs import worker
+remote = worker.Worker('dummy_2')
+print(remote._process.pid, flush=True)
+try:
+  while True:
+    remote.reset()
+except KeyboardInterrupt:
+  print(remote._process.poll())
+"""
+  parent = script(text, start_new_session=True)
+  pid = int(parent.stdout.readline())
+  os.killpg(parent.pid, signal.SIGINT)
+  stdout, stderr = parent.communicate(timeout=30)
+  assert (parent.returncode, stdout.strip(), stderr) == (0, 'None', '')
+  wait_gone(pid)

@@ -1,0 +1,53 @@
+"""Trains CoWorld or DreamerV2; `python train.py --help` lists all settings."""
+
+import os
+import pathlib
+import sys
+
+from coworld_tf import cli
+from dreamerv2_base import flags
+from dreamerv2_base import logger
+from envs import check_task
+
+CONFIGS = pathlib.Path(__file__).resolve().parent / 'configs'
+
+
+def main(argv=None):
+  """Runs the command line; returns the exit status."""
+  with cli.input_errors():
+    config = flags.parse(sys.argv[1:] if argv is None else argv, CONFIGS)
+    if not config.logdir:
+      raise ValueError("logdir is not set, give it as '--logdir DIR'")
+    for key in ('task', 'source_task', 'target_task'):
+      if config[key]:
+        check_task(config[key])
+    logdir = pathlib.Path(config.logdir).expanduser()
+    logdir.mkdir(parents=True, exist_ok=True)
+    logger.setup_terminal()
+    methods = load_tensorflow()
+    trainer = methods.build(config, logdir)
+  trainer.run()
+  report(config, logdir, trainer)
+  return 0
+
+
+def load_tensorflow():
+  """Imports what needs TensorFlow, late because it takes seconds."""
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  from coworld_tf import methods
+  return methods
+
+
+def report(config, logdir, trainer):
+  """Writes and prints what came out."""
+  from coworld_tf import report
+  summary = report.finish(
+      config, logdir, trainer.target_replay, trainer.counts())
+  print()
+  print(report.table(summary))
+  print(f'\nEverything is in {logdir}: summary.json, curves.png, returns.png,')
+  print('videos, metrics.jsonl, TensorBoard events, checkpoints')
+
+
+if __name__ == '__main__':
+  sys.exit(main())
