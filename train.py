@@ -1,6 +1,5 @@
 """Trains CoWorld or DreamerV2; `python train.py --help` lists all settings."""
 
-import os
 import pathlib
 import sys
 
@@ -33,8 +32,8 @@ def main(argv=None):
 
 def load_tensorflow():
   """Imports what needs TensorFlow, late because it takes seconds."""
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  from coworld_tf import methods
+  with cli.quiet_loading():
+    from coworld_tf import methods
   return methods
 
 

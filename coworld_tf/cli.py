@@ -1,7 +1,9 @@
 """What the command line programs share."""
 
 import contextlib
+import os
 import sys
+import tempfile
 
 
 @contextlib.contextmanager
@@ -19,3 +21,27 @@ def input_errors():
       message = f'{error.strerror}: {error.filename}'
     print('error:', ' '.join(message.split()), file=sys.stderr)
     sys.exit(2)
+
+
+@contextlib.contextmanager
+def quiet_loading():
+  """Holds back what TensorFlow's C++ libraries print while they load.
+
+  They write to the file descriptor before any log level is read. What was
+  held back is shown if loading fails.
+  """
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  sys.stderr.flush()
+  stderr = os.dup(2)
+  with tempfile.TemporaryFile() as held:
+    os.dup2(held.fileno(), 2)
+    try:
+      yield
+    except BaseException:
+      held.seek(0)
+      os.write(stderr, held.read())
+      raise
+    finally:
+      sys.stderr.flush()
+      os.dup2(stderr, 2)
+      os.close(stderr)

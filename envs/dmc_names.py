@@ -3,7 +3,7 @@
 Spelled out because importing dm_control opens a graphics display, after which
 importing TensorFlow can crash; names must be checkable in any process.
 
-Besides the stock tasks there are, for every domain that has gravity,
+Besides the stock tasks there are, for every domain that a slope affects,
 `<domain>_<task>_uphill|downhill` and the short `<domain>_uphill|downhill`. The
 short name means the first task of the domain below, but walking for the
 walker: walker_downhill = walker_walk_downhill, hopper_uphill =
@@ -34,7 +34,8 @@ TASKS_BY_DOMAIN = {
     'swimmer': ('swimmer6', 'swimmer15'),
     'walker': ('stand', 'walk', 'run'),
 }
-WEIGHTLESS = ('finger', 'fish')
+# Without gravity, or on rails across the slope.
+UNMOVED = ('finger', 'fish', 'lqr')
 
 
 def _expand():
@@ -43,7 +44,7 @@ def _expand():
       'cheetah_nopaw': ('cheetah', 'run', 'nopaw')}
   for domain, tasks in TASKS_BY_DOMAIN.items():
     names.update({f'{domain}_{task}': (domain, task, '') for task in tasks})
-    if domain not in WEIGHTLESS:
+    if domain not in UNMOVED:
       usual = 'walk' if domain == 'walker' else tasks[0]
       for slope in ('uphill', 'downhill'):
         names[f'{domain}_{slope}'] = (domain, usual, slope)

@@ -204,6 +204,6 @@ def test_saved_text(tmp_path):
 
 def test_no_tensorflow():
   code = (
-      'import sys; from dreamerv2_base import config, flags, progress, when; '
+      'import sys; from dreamerv2_base import config, flags, progress; '
       'sys.exit("tensorflow" in sys.modules)')
   assert subprocess.run([sys.executable, '-c', code]).returncode == 0

@@ -137,17 +137,18 @@ def test_time_limit_replaces_that_of_the_suite(limit, repeat):
   env.close()
 
 
-def test_failure_is_terminal():
-  env = envs.make('dmc_cartpole_balance_sparse', size=8, quality='fast')
-  lqr = envs.make('dmc_lqr_lqr_2_1', size=8, quality='fast')
-  assert not env.reset()['is_terminal']
-  obs = lqr.reset()
-  # Undriven, the damped masses come to rest, which ends an LQR episode.
-  while not obs['is_last']:
-    obs = lqr.step({'action': np.zeros(1)})
-  assert obs['is_terminal']
+def test_terminal_states_are_marked():
+  # The only stock task that terminates does so when its masses are at rest.
+  env = envs.make('dmc_lqr_lqr_2_1', size=8, quality='fast')
+  assert env.act_space['action'].high.tolist() == [1]
+  env.reset()
+  assert not env.step({'action': np.zeros(1)})['is_terminal']
+  physics = env.env._env.physics
+  physics.set_state(np.zeros(4))
+  physics.forward()
+  obs = env.step({'action': np.zeros(1)})
   env.close()
-  lqr.close()
+  assert obs['is_last'] and obs['is_terminal']
 
 
 def test_cameras_by_number_and_name():

@@ -27,7 +27,7 @@ def test_known_tasks(task):
     ('dmc_walker_downhil', 'dmc_walker_downhill'),
     ('walker_walk', 'dmc_walker_walk'),
     ('dmc_cheeta_run', 'dmc_cheetah_run'),
-    ('dmc_fish_swim_downhill', 'dmc_fish_swim'),
+    ('dmc_point_mas_easy', 'dmc_point_mass_easy'),
     ('dummy_one', 'dummy_1'), ('dummy_0', 'dummy_1')])
 def test_unknown_task_names_the_nearest(task, nearest):
   with pytest.raises(ValueError) as error:

@@ -2,7 +2,6 @@
 
 import math
 
-import mujoco
 import numpy as np
 import pytest
 from dm_control import suite
@@ -67,8 +66,9 @@ def test_total_mass(name, mass):
 @pytest.mark.parametrize('domain, foot', [
     ('walker_nofoot', 'right_foot'), ('cheetah_nopaw', 'ffoot')])
 def test_lamed_bodies_keep_their_motors(domain, foot):
-  model = dmc_variants.load(domain, 0, True).physics.named.model
-  stock = suite.load(*dmc_names.TASKS[domain][:2]).physics.named.model
+  lamed = dmc_variants.load(domain, 0, True)
+  whole = suite.load(*dmc_names.TASKS[domain][:2])
+  model, stock = lamed.physics.named.model, whole.physics.named.model
   assert model.geom_size[foot][:2].tolist() == [0.001, 0.001]
   assert model.body_mass[foot] < 1e-4
   np.testing.assert_array_equal(model.actuator_gear, stock.actuator_gear)
@@ -114,8 +114,8 @@ def test_slopes_of_other_domains(name):
   new, old = (m.cam_mat0[0].reshape(3, 3) for m in (model, stock))
   np.testing.assert_allclose(new[:, 2], old[:, 2], atol=1e-12)
   rolled = 0 if domain == 'humanoid' else sign * 15  # Seen from behind.
-  angle = math.degrees(math.atan2(new[:, 0] @ old[:, 1], new[:, 0] @ old[:, 0]))
-  assert angle == pytest.approx(rolled, abs=1e-4)
+  angle = math.atan2(new[:, 0] @ old[:, 1], new[:, 0] @ old[:, 0])
+  assert math.degrees(angle) == pytest.approx(rolled, abs=1e-4)
   assert model.nq == stock.nq and model.nu == stock.nu
 
 
@@ -129,9 +129,15 @@ def test_stock_suite_stays_unchanged():
   assert after.opt.gravity.tolist() == [0, 0, -9.81]
 
 
-def test_domains_without_gravity_are_known():
-  disabled = mujoco.mjtDisableBit.mjDSBL_GRAVITY
-  for domain in ('finger', 'fish', 'reacher', 'swimmer', 'point_mass'):
-    task = dmc_names.TASKS_BY_DOMAIN[domain][0]
-    flags = suite.load(domain, task).physics.model.opt.disableflags
-    assert bool(flags & disabled) == (domain in dmc_names.WEIGHTLESS)
+@pytest.mark.parametrize('domain', dmc_names.TASKS_BY_DOMAIN)
+def test_slopes_exist_where_they_matter(domain):
+  task = dmc_names.TASKS_BY_DOMAIN[domain][0]
+  pulls = []
+  for gravity in ((0, 0, -9.81), dmc_variants.GRAVITY['downhill']):
+    physics = suite.load(domain, task, {'random': 0}).physics
+    physics.model.opt.gravity[:] = gravity
+    physics.data.qpos[:] += 0.1
+    physics.forward()
+    pulls.append(physics.data.qfrc_bias.copy())
+  moved = not np.allclose(*pulls)
+  assert moved == (f'{domain}_downhill' in dmc_names.TASKS)

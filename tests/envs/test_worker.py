@@ -17,10 +17,10 @@ ROOT = pathlib.Path(envs.__file__).parents[1]
 SETTINGS = {'seed': 5, 'quality': 'fast', 'action_repeat': 2}
 
 
-def script(text, folder=ROOT, **kwargs):
+def script(text, **kwargs):
   """Starts a Python program of its own."""
   return subprocess.Popen(
-      [sys.executable, '-c', text], cwd=folder, text=True,
+      [sys.executable, '-c', text], cwd=ROOT, text=True,
       stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
 
 
@@ -150,7 +150,7 @@ for _ in range(3):
   obs = remote.step({{'action': np.zeros(6)}})
 print(np.ptp(obs['image']) > 50, tensorflow.add(1, 1).numpy())
 """
-  process = script(text, tmp_path)
+  process = script(text)
   stdout, stderr = process.communicate(timeout=120)
   assert process.returncode == 0, stderr
   assert stdout.strip() == 'True 2'
@@ -178,8 +178,8 @@ def test_interrupt_reaches_only_the_parent():
   text = """
 from envs import worker
 remote = worker.Worker('dummy_2')
-print(remote._process.pid, flush=True)
 try:
+  print(remote._process.pid, flush=True)
   while True:
     remote.reset()
 except KeyboardInterrupt:

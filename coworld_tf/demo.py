@@ -1,0 +1,84 @@
+"""Collects a small dataset, trains CoWorld on it and shows what came out.
+
+  python -m coworld_tf.demo --seed 0
+
+Killed at any moment, the same command goes on where it was.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TARGET = 'dmc_walker_downhill'
+SOURCE = 'dmc_walker_walk'
+FRAMES = 20000
+
+
+def main(argv=None):
+  """Runs the command line; returns the exit status."""
+  parser = argparse.ArgumentParser(
+      prog='python -m coworld_tf.demo', description=__doc__.split('\n')[0])
+  parser.add_argument(
+      '--seed', type=int, default=0, help='of everything (default 0)')
+  parser.add_argument(
+      '--out', type=pathlib.Path, default=ROOT / 'runs',
+      help='directory of dataset and run (default runs)')
+  args = parser.parse_args(argv)
+  data = args.out / f'demo-data-{args.seed}'
+  logdir = args.out / f'demo-{args.seed}'
+  start = time.time()
+  print(f'1/2  Random data of {TARGET}, the target: {data}')
+  status = python(
+      '-m', 'coworld_tf.datasets.collect', '--task', TARGET, '--policy',
+      'random', '--steps', FRAMES, '--quality', 'fast', '--action_repeat', 2,
+      '--seed', args.seed, '--out', data)
+  if status:
+    return status
+  print(f'\n2/2  CoWorld with {SOURCE} as the source: {logdir}')
+  status = python(
+      ROOT / 'train.py', '--configs', 'dmc', 'coworld', 'demo',
+      '--source_task', SOURCE, '--target_task', TARGET, '--offline_dir',
+      data, '--logdir', logdir, '--seed', args.seed)
+  if status:
+    return status
+  show(logdir, time.time() - start)
+  return 0
+
+
+def python(*args):
+  """Runs Python at the root of the repository; returns the exit status."""
+  command = [sys.executable, *map(str, args)]
+  try:
+    return subprocess.run(
+        command, env={**os.environ, 'PYTHONPATH': str(ROOT)}).returncode
+  except KeyboardInterrupt:
+    return 130
+
+
+def show(logdir, seconds):
+  """Prints the three returns next to each other and where the pictures are."""
+  summary = json.loads((logdir / 'summary.json').read_text())
+  print('\n' + '   '.join(
+      f"{name} {entry['mean']:.1f} +- {entry['stderr']:.1f}"
+      for name, entry in summary['returns'].items()))
+  latest = lambda name: max(
+      (logdir / 'videos').glob(f'{name}-*.gif'),
+      key=lambda path: int(path.stem.rpartition('-')[2]))
+  for text, path in {
+      'learning curves': logdir / 'curves.png',
+      'returns': logdir / 'returns.png',
+      'the trained policy': latest('target_episode'),
+      'the random policy': latest('random_episode'),
+      'predictions (truth, model, error)': latest('target_prediction'),
+  }.items():
+    print(f'{text:<35}{path}')
+  print(f'{seconds / 60:.1f} minutes')
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,73 @@
+import gymnasium
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from coworld_tf import action_adapter
+
+
+class Simulator:
+  """Three actions between -2 and 3; remembers what it was given."""
+
+  def __init__(self):
+    self.obs_space = {'image': gymnasium.spaces.Box(0, 255, (4,), np.uint8)}
+    self.act_space = {'action': gymnasium.spaces.Box(-2, 3, (3,), np.float32)}
+    self.calls = []
+
+  def reset(self, blocking=True):
+    self.calls.append(('reset', blocking))
+    return 'first'
+
+  def step(self, action, blocking=True):
+    self.calls.append(('step', action['action'].tolist(), blocking))
+    return 'next'
+
+  def close(self):
+    self.calls.append('close')
+
+
+@pytest.mark.parametrize('mode, source, target, size', [
+    ('pad_max', 4, 5, 5), ('pad_max', 5, 4, 5), ('pad_max', 4, 4, 4),
+    ('slice', 4, 5, 4), ('semantic', 4, 5, 4), ('zero', 6, 5, 6)])
+def test_size_of_the_source_agent(mode, source, target, size):
+  assert action_adapter.source_size(mode, source, target) == size
+
+
+def test_unknown_mode_is_named():
+  with pytest.raises(ValueError, match="'pad'.*pad_max, slice"):
+    action_adapter.source_size('pad', 4, 5)
+
+
+@pytest.mark.parametrize('mode, size, expected', [
+    ('pad_max', 5, [1, 2, 3, 4, 5]), ('pad_max', 7, [1, 2, 3, 4, 5, 0, 0]),
+    ('slice', 4, [1, 2, 3, 4]), ('slice', 5, [1, 2, 3, 4, 5]),
+    ('slice', 6, [1, 2, 3, 4, 5, 0]), ('semantic', 4, [1, 2, 3, 5]),
+    ('zero', 3, [0, 0, 0])])
+def test_target_actions_for_the_source(mode, size, expected):
+  action = tf.constant([[[1.0, 2, 3, 4, 5]] * 3] * 2)
+  result = action_adapter.adapt(action, size, mode, [0, 1, 2, 4])
+  assert result.dtype == action.dtype
+  np.testing.assert_array_equal(result, [[expected] * 3] * 2)
+
+
+@pytest.mark.parametrize('size, index', [(3, [0, 1]), (2, [0, 5])])
+def test_wrong_index_is_an_error(size, index):
+  with pytest.raises(ValueError, match='semantic_index.*of the 5 target'):
+    action_adapter.adapt(tf.zeros([1, 1, 5]), size, 'semantic', index)
+
+
+def test_padded_simulator_shows_and_drops_unused_actions():
+  env = Simulator()
+  padded = action_adapter.PaddedActions(env, 5)
+  space = padded.act_space['action']
+  assert padded.obs_space is env.obs_space
+  np.testing.assert_array_equal(space.low, [-2, -2, -2, 0, 0])
+  np.testing.assert_array_equal(space.high, [3, 3, 3, 0, 0])
+  action = {'action': np.arange(5.0)}
+  assert padded.reset(blocking=False) == 'first'
+  assert padded.step(action, blocking=False) == 'next'
+  padded.step(action)
+  padded.close()
+  assert env.calls == [
+      ('reset', False), ('step', [0, 1, 2], False), ('step', [0, 1, 2], True),
+      'close']
