@@ -3,10 +3,8 @@
 import pathlib
 import sys
 
-from coworld_tf import cli
-from dreamerv2_base import flags
-from dreamerv2_base import logger
-from envs import check_task
+from coworld_tf import cli, inputs
+from dreamerv2_base import flags, logger
 
 CONFIGS = pathlib.Path(__file__).resolve().parent / 'configs'
 
@@ -15,16 +13,15 @@ def main(argv=None):
   """Runs the command line; returns the exit status."""
   with cli.input_errors():
     config = flags.parse(sys.argv[1:] if argv is None else argv, CONFIGS)
-    if not config.logdir:
-      raise ValueError("logdir is not set, give it as '--logdir DIR'")
-    for key in ('task', 'source_task', 'target_task'):
-      if config[key]:
-        check_task(config[key])
+    inputs.check(config)
+    logger.setup_terminal()
+    coworld = config.method == 'coworld'
+    target_replay = inputs.open_dataset(config) if coworld else None
     logdir = pathlib.Path(config.logdir).expanduser()
     logdir.mkdir(parents=True, exist_ok=True)
-    logger.setup_terminal()
+    inputs.remember(config, logdir)
     methods = load_tensorflow()
-    trainer = methods.build(config, logdir)
+    trainer = methods.build(config, logdir, target_replay)
   trainer.run()
   report(config, logdir, trainer)
   return 0

@@ -13,9 +13,11 @@ everything of the other as constant.
 import tensorflow as tf
 
 from coworld_tf import action_adapter
-from coworld_tf.stages import reward_alignment
-from coworld_tf.stages import state_alignment
-from coworld_tf.stages import value_constraint
+from coworld_tf.stages import (
+  reward_alignment,
+  state_alignment,
+  value_constraint,
+)
 from dreamerv2_base import agent
 
 

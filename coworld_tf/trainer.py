@@ -7,12 +7,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from coworld_tf import evaluate
-from coworld_tf import schedule
-from dreamerv2_base import agent
-from dreamerv2_base import driver
-from dreamerv2_base import logger
-from dreamerv2_base import progress
+from coworld_tf import evaluate, schedule
+from dreamerv2_base import agent, driver, logger, progress
 
 EVALUATIONS = 'evaluations.jsonl'
 # Seeds of independent streams of random numbers within a run.

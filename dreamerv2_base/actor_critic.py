@@ -8,12 +8,13 @@ of the critic are `returns`.
 import numpy as np
 import tensorflow as tf
 
-from dreamerv2_base import nets
-from dreamerv2_base import optimizer
-from dreamerv2_base import returns
-from dreamerv2_base import schedules
-from dreamerv2_base import stateless
-from dreamerv2_base import stream_norm
+from dreamerv2_base import (
+  nets,
+  optimizer,
+  returns,
+  schedules,
+  stream_norm,
+)
 
 
 class ActorCritic(tf.Module):

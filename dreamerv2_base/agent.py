@@ -2,10 +2,7 @@
 
 import tensorflow as tf
 
-from dreamerv2_base import actor_critic
-from dreamerv2_base import layers
-from dreamerv2_base import stateless
-from dreamerv2_base import world_model
+from dreamerv2_base import actor_critic, layers, stateless, world_model
 
 PRECISIONS = {'32': tf.float32, '16': tf.float16, 'bfloat16': tf.bfloat16}
 

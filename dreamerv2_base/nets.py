@@ -6,8 +6,7 @@ import re
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from dreamerv2_base import dists
-from dreamerv2_base import layers
+from dreamerv2_base import dists, layers
 
 
 def select(shapes, pattern, rank):

@@ -10,9 +10,7 @@ A state is a dict of tensors with the same leading dimensions:
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from dreamerv2_base import dists
-from dreamerv2_base import layers
-from dreamerv2_base import stateless
+from dreamerv2_base import dists, layers, stateless
 
 
 class RSSM(tf.Module):
@@ -42,7 +40,8 @@ class RSSM(tf.Module):
     super().__init__()
     self.dtype, self.deter = init.dtype, deter
     self.stoch, self.discrete = stoch, discrete
-    self.act, self.std_act, self.min_std = layers.get_act(act), std_act, min_std
+    self.act = layers.get_act(act)
+    self.std_act, self.min_std = std_act, min_std
     flat = stoch * (discrete or 1)
     stats = flat if discrete else 2 * stoch
     self.feat_size = flat + deter

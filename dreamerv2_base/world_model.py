@@ -2,10 +2,7 @@
 
 import tensorflow as tf
 
-from dreamerv2_base import nets
-from dreamerv2_base import optimizer
-from dreamerv2_base import rssm
-from dreamerv2_base import stateless
+from dreamerv2_base import nets, optimizer, rssm, stateless
 
 REWARD_TRANSFORMS = {
     'identity': tf.identity, 'sign': tf.sign, 'tanh': tf.tanh}

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dreamerv2_base import logger, when
+from dreamerv2_base import logger
 from dreamerv2_base import progress as progresses
 
 
@@ -72,12 +72,3 @@ def test_message_above_bar(monkeypatch, capsys):
     (11100, '3h05m')])
 def test_duration(seconds, text):
   assert progresses.duration(seconds) == text
-
-
-def test_every():
-  every = when.Every(100)
-  steps = [0, 50, 100, 150, 199, 230, 299, 301, 600]
-  assert [x for x in steps if every(x)] == [100, 230, 301, 600]
-  assert every.last == 600
-  assert not when.Every(100, last=610)(699)
-  assert not any(when.Every(0)(x) for x in range(5))

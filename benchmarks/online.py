@@ -1,0 +1,75 @@
+"""2,000 updates of the online DreamerV2 agent at the `small` size.
+
+  python -m benchmarks.online
+
+Writes benchmarks/results/online.json, the curves docs/online-curves.png and
+frames of the last open-loop prediction docs/online-prediction.png.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import imageio.v3 as imageio
+
+from benchmarks import machine
+from coworld_tf.analysis import plots
+from dreamerv2_base import logger
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = ROOT / 'benchmarks' / 'results' / 'online.json'
+DOCS = ROOT / 'docs'
+# 100 updates at the start, then one per 10 frames: 1,900 in two blocks.
+FLAGS = (
+    '--configs dmc dreamerv2 small --task dmc_walker_walk '
+    '--schedule.source_pretrain 2 --schedule.source_steps 9500 '
+    '--evaluation.source_episodes 2 --evaluation.final_episodes 10')
+LOSSES = 'image_loss', 'reward_loss', 'kl', 'model_loss'
+
+
+def main():
+  """Runs the command line; returns the exit status."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument(
+      '--logdir', type=pathlib.Path, default=ROOT / 'runs' / 'online-small')
+  args = parser.parse_args()
+  facts = machine.facts()
+  subprocess.run(
+      [sys.executable, ROOT / 'train.py', *FLAGS.split(), '--logdir',
+       args.logdir], check=True)
+  records = logger.read_metrics(args.logdir / 'metrics.jsonl')
+  losses = {}
+  for name in LOSSES:
+    _, values = plots.series(records, f'source/{name}')
+    losses[name] = {
+        'first': values[0], 'highest': max(values), 'last': values[-1]}
+  RESULTS.parent.mkdir(exist_ok=True)
+  RESULTS.write_text(json.dumps({
+      'command': f'python train.py {FLAGS}', 'machine': facts,
+      'losses': losses,
+      'summary': json.loads((args.logdir / 'summary.json').read_text()),
+  }, indent=2) + '\n')
+  DOCS.mkdir(exist_ok=True)
+  shutil.copy(args.logdir / 'curves.png', DOCS / 'online-curves.png')
+  picture(args.logdir, DOCS / 'online-prediction.png')
+  print(json.dumps(losses, indent=2))
+  return 0
+
+
+def picture(logdir, path):
+  """Shows truth, model and error of two sequences over time."""
+  videos = sorted(
+      (logdir / 'videos').glob('source_prediction-*.gif'),
+      key=lambda video: int(video.stem.rpartition('-')[2]))
+  video = imageio.imread(videos[-1], index=None)
+  frames = [
+      frame[row * 64:row * 64 + 64, :64]
+      for row in range(3) for frame in video]
+  plots.contact_sheet(frames, path, len(video))
+
+
+if __name__ == '__main__':
+  sys.exit(main())

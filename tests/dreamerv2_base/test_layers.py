@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreamerv2_base import layers
+
+
+def draw(*shape):
+  return np.random.default_rng(0).normal(size=shape).astype('f4')
+
+
+def sigmoid(x):
+  return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize('norm', [True, False])
+def test_gru_follows_its_equations(norm):
+  cell = layers.GRUCell(3, 4, norm, layers.Init(0))
+  x, state = draw(2, 3), draw(2, 4)
+  parts = np.concatenate([x, state], -1) @ cell.layer.kernel.numpy()
+  if norm:
+    mean, var = parts.mean(-1, keepdims=True), parts.var(-1, keepdims=True)
+    parts = (parts - mean) / np.sqrt(var + 1e-3)
+  reset, candidate, update = np.split(parts, 3, -1)
+  candidate = np.tanh(sigmoid(reset) * candidate)
+  update = sigmoid(update - 1)
+  np.testing.assert_allclose(
+      cell(tf.constant(x), tf.constant(state)),
+      update * candidate + (1 - update) * state, 1e-4, 1e-6)
+
+
+@pytest.mark.parametrize('size', [1, 3])
+def test_deconv_is_the_transpose_of_a_convolution(size):
+  layer = layers.Deconv(2, 3, 5, 2, layers.Init(0))
+  x = draw(4, size, size, 2)
+  out = layer(tf.constant(x))
+  assert out.shape == (4, 2 * size + 3, 2 * size + 3, 3)
+  # <deconv(x), y> = <x, conv(y)> for any y.
+  y = np.random.default_rng(1).normal(size=out.shape).astype('f4')
+  conv = tf.nn.conv2d(y, layer.kernel, 2, 'VALID')
+  np.testing.assert_allclose(
+      np.sum(out * y), np.sum(x * conv), 1e-3)
+
+
+def test_dense_maps_the_last_axis():
+  layer = layers.Dense(3, 2, layers.Init(0))
+  layer.bias.assign([1, 2])
+  x = draw(4, 5, 3)
+  np.testing.assert_allclose(
+      layer(tf.constant(x)), x @ layer.kernel.numpy() + [1, 2], 1e-4, 1e-6)
+
+
+def test_low_precision_keeps_float32_weights():
+  layer = layers.Conv(3, 2, 4, 2, layers.Init(0, tf.bfloat16))
+  assert layer(tf.constant(draw(1, 8, 8, 3))).dtype == tf.bfloat16
+  assert layer.kernel.dtype == tf.float32
+
+
+def test_unknown_names_are_errors():
+  with pytest.raises(ValueError, match="activation 'swish'"):
+    layers.get_act('swish')
+  with pytest.raises(ValueError, match="norm 'batch'"):
+    layers.get_norm('batch', 3)

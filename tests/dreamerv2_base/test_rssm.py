@@ -1,0 +1,219 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreamerv2_base import layers, rssm, stateless
+
+SEED = tf.constant([1, 2])
+BATCH, LENGTH, EMBED, ACTION = 2, 4, 5, 3
+SMALL = {'stoch': 4, 'deter': 6, 'hidden': 7}
+MODES = [True, False]
+
+
+def make(discrete=3, **options):
+  return rssm.RSSM(
+      EMBED, ACTION, layers.Init(0), discrete=discrete, **SMALL, **options)
+
+
+def inputs(seed=0, first=(0,)):
+  rng = np.random.default_rng(seed)
+  draw = lambda size: tf.constant(
+      rng.normal(size=[BATCH, LENGTH, size]), tf.float32)
+  is_first = np.zeros([BATCH, LENGTH], bool)
+  is_first[:, list(first)] = True
+  return draw(EMBED), draw(ACTION), tf.constant(is_first)
+
+
+def assert_close(left, right):
+  tf.nest.map_structure(
+      lambda x, y: np.testing.assert_allclose(x, y, 1e-5, 1e-6), left, right)
+
+
+def softmax(x):
+  x = np.exp(x - x.max(-1, keepdims=True))
+  return x / x.sum(-1, keepdims=True)
+
+
+def categorical(left, right):
+  """KL(left || right) by variable and its gradients to the logits of both."""
+  q, p = softmax(left), softmax(right)
+  kl = (q * np.log(q / p)).sum(-1, keepdims=True)
+  return kl[..., 0], q * (np.log(q / p) - kl), p - q
+
+
+@pytest.mark.parametrize('forward', MODES)
+@pytest.mark.parametrize('free_avg', MODES)
+@pytest.mark.parametrize('free', [0.0, 2.0, 99.0])
+@pytest.mark.parametrize('balance', [0.8, 0.5])
+def test_discrete_kl_is_balanced(forward, free_avg, free, balance):
+  post, prior = np.random.default_rng(0).normal(size=[2, BATCH, LENGTH, 4, 3])
+  states = [{'logit': tf.constant(x, tf.float32)} for x in (post, prior)]
+  with tf.GradientTape() as tape:
+    tape.watch(states)
+    loss, value = make().kl_loss(
+        *states, forward, balance, free, free_avg)
+  grads = [x['logit'] for x in tape.gradient(loss, states)]
+  if forward:
+    kl, to_prior, to_post = categorical(prior, post)
+  else:
+    kl, to_post, to_prior = categorical(post, prior)
+  kl = kl.sum(-1)
+  if free_avg:
+    expected, active = max(kl.mean(), free), kl.mean() > free
+  else:
+    expected, active = np.maximum(kl, free).mean(), kl > free
+  active = np.broadcast_to(active, kl.shape)[..., None, None] / kl.size
+  np.testing.assert_allclose(value, kl, 2e-5)
+  np.testing.assert_allclose(loss, expected, 2e-5)
+  np.testing.assert_allclose(
+      grads[0], (1 - balance) * active * to_post, 2e-4, 1e-7)
+  np.testing.assert_allclose(
+      grads[1], balance * active * to_prior, 2e-4, 1e-7)
+
+
+def test_free_nats_differ_between_averages():
+  post, prior = np.random.default_rng(0).normal(size=[2, BATCH, LENGTH, 4, 3])
+  kl = categorical(post, prior)[0].sum(-1)
+  assert kl.min() < 2 < kl.max()  # What the case of 2 nats relies on.
+
+
+@pytest.mark.parametrize('forward', MODES)
+def test_gaussian_kl_follows_its_closed_form(forward):
+  rng = np.random.default_rng(0)
+  means = rng.normal(size=[2, BATCH, LENGTH, 4])
+  stds = rng.uniform(0.3, 2, means.shape)
+  post, prior = [
+      {'mean': tf.cast(mean, tf.float32), 'std': tf.cast(std, tf.float32)}
+      for mean, std in zip(means, stds)]
+  (m, n), (s, t) = (means[::-1], stds[::-1]) if forward else (means, stds)
+  expected = np.sum(
+      np.log(t / s) + (s ** 2 + (m - n) ** 2) / (2 * t ** 2) - 0.5, -1)
+  loss, value = make(0).kl_loss(post, prior, forward, free=0.0)
+  np.testing.assert_allclose(value, expected, 2e-5)
+  np.testing.assert_allclose(loss, expected.mean(), 2e-5)
+
+
+@pytest.mark.parametrize('discrete', [3, 0])
+def test_shapes_and_types(discrete):
+  model = make(discrete)
+  post, prior = model.observe(*inputs(), SEED)
+  stoch = (BATCH, LENGTH, 4, 3) if discrete else (BATCH, LENGTH, 4)
+  names = ['logit'] if discrete else ['mean', 'std']
+  shapes = {
+      'deter': (BATCH, LENGTH, 6), **dict.fromkeys(names + ['stoch'], stoch)}
+  for state in (post, prior):
+    assert {key: tuple(x.shape) for key, x in state.items()} == shapes
+  assert model.feat_size == (18 if discrete else 10)
+  feat = model.get_feat(post)
+  assert feat.shape == (BATCH, LENGTH, model.feat_size)
+  flat = tf.reshape(post['stoch'], [BATCH, LENGTH, -1])
+  np.testing.assert_array_equal(feat, tf.concat([flat, post['deter']], -1))
+  if discrete:
+    np.testing.assert_allclose(tf.reduce_sum(post['stoch'], -1), 1.0, 1e-6)
+  else:
+    assert post['std'].numpy().min() >= 0.1
+  initial = model.initial(7)
+  assert {key: tuple(x.shape) for key, x in initial.items()} == {
+      key: (7, *shape[2:]) for key, shape in shapes.items()}
+  assert not any(np.any(x) for x in initial.values())
+
+
+@pytest.mark.parametrize('dtype', [tf.bfloat16, tf.float16])
+def test_low_precision_states_and_float32_loss(dtype):
+  model = rssm.RSSM(
+      EMBED, ACTION, layers.Init(0, dtype), discrete=3, **SMALL)
+  post, prior = model.observe(*inputs(), SEED)
+  assert {x.dtype for x in post.values()} == {dtype}
+  loss, value = model.kl_loss(post, prior)
+  assert loss.dtype == value.dtype == tf.float32
+
+
+@pytest.mark.parametrize('std_act, function', [
+    ('softplus', lambda x: np.log1p(np.exp(x))),
+    ('sigmoid', lambda x: 1 / (1 + np.exp(-x))),
+    ('sigmoid2', lambda x: 2 / (1 + np.exp(-x / 2)))])
+def test_standard_deviation(std_act, function):
+  model = make(0, std_act=std_act, min_std=0.2)
+  model.img_dist[0].bias.assign(np.linspace(-3, 3, 8))
+  model.img_dist[0].kernel.assign(tf.zeros_like(model.img_dist[0].kernel))
+  stats = model.prior_stats(tf.zeros([1, 6]))
+  raw = np.linspace(-3, 3, 8)
+  np.testing.assert_allclose(stats['mean'][0, 0], raw[:4], 2e-5)
+  np.testing.assert_allclose(
+      stats['std'][0, 0], function(raw[4:]) + 0.2, 2e-5)
+
+
+@pytest.mark.parametrize('discrete', [3, 0])
+def test_observe_is_a_loop_of_steps(discrete):
+  model, (embed, action, is_first) = make(discrete), inputs(first=(0, 2))
+  start, _ = model.observe(*inputs(seed=1), SEED)
+  start = state = {key: x[:, -1] for key, x in start.items()}
+  posts, priors = [], []
+  for index, seed in enumerate(stateless.split(SEED, LENGTH)):
+    state, prior = model.obs_step(
+        state, action[:, index], embed[:, index], is_first[:, index], seed)
+    posts.append(state)
+    priors.append(prior)
+  stack = lambda *xs: tf.stack(xs, 1)
+  expected = [tf.nest.map_structure(stack, *x) for x in (posts, priors)]
+  result = model.observe(embed, action, is_first, SEED, start)
+  assert_close(list(result), expected)
+
+
+def test_imagine_is_a_loop_of_steps():
+  model, (_, action, _) = make(), inputs()
+  start = state = {
+      key: x[:, 0] for key, x in model.observe(*inputs(), SEED)[0].items()}
+  states = []
+  for index, seed in enumerate(stateless.split(SEED, LENGTH)):
+    state = model.img_step(state, action[:, index], seed)
+    states.append(state)
+  expected = tf.nest.map_structure(lambda *xs: tf.stack(xs, 1), *states)
+  assert_close(model.imagine(action, start, SEED), expected)
+
+
+@pytest.mark.parametrize('discrete', [3, 0])
+def test_first_step_forgets_state_and_action(discrete):
+  model = make(discrete)
+  embed, action, is_first = inputs(first=(2,))
+  others = inputs(seed=1)
+  other_embed = tf.concat([others[0][:, :2], embed[:, 2:]], 1)
+  # The action of the first row led there from the episode before.
+  other_action = tf.concat([others[1][:, :3], action[:, 3:]], 1)
+  one, _ = model.observe(embed, action, is_first, SEED)
+  two, _ = model.observe(other_embed, other_action, is_first, SEED)
+  late = lambda state: {key: x[:, 2:] for key, x in state.items()}
+  assert_close(late(one), late(two))
+  assert np.abs(one['deter'][:, 1] - two['deter'][:, 1]).max() > 1e-3
+  three, _ = model.observe(
+      other_embed, other_action, tf.zeros_like(is_first), SEED)
+  assert np.abs(one['deter'][:, 2] - three['deter'][:, 2]).max() > 1e-3
+  state = {key: x[:, 1] for key, x in one.items()}
+  assert_close(
+      model.obs_step(state, action[:, 2], embed[:, 2], [True] * 2, SEED),
+      model.obs_step(
+          model.initial(2), tf.zeros([2, ACTION]), embed[:, 2], [False] * 2,
+          SEED))
+
+
+def test_mode_instead_of_samples():
+  model, (embed, action, is_first) = make(), inputs()
+  args = model.initial(2), action[:, 0], embed[:, 0], is_first[:, 0]
+  results = [model.obs_step(*args, SEED + n, sample=False) for n in (0, 9)]
+  assert_close(*results)
+  post = results[0][0]
+  np.testing.assert_array_equal(
+      post['stoch'], np.eye(3)[np.argmax(post['logit'], -1)])
+
+
+def test_each_head_of_the_ensemble_is_drawn():
+  model, (_, action, _) = make(ensemble=3), inputs()
+  state, drawn = model.initial(BATCH), set()
+  for seed in stateless.split(SEED, 20):
+    prior = model.img_step(state, action[:, 0], seed)
+    heads = model.prior_stats(prior['deter'])['logit']
+    assert heads.shape == (3, BATCH, 4, 3)
+    same = [np.allclose(prior['logit'], head, 1e-5) for head in heads]
+    assert sum(same) == 1
+    drawn.add(same.index(True))
+  assert drawn == {0, 1, 2}

@@ -1,0 +1,203 @@
+"""The training program as a user runs it: real processes, files and steps."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PHASES = [
+    'evaluate_random', 'evaluate_source', 'source', 'target_model',
+    'evaluate_source', 'source_aligned', 'evaluate_target', 'target',
+    'evaluate_source', 'source_aligned', 'evaluate_target', 'target',
+    'evaluate_final']
+
+
+def command(*args):
+  return [sys.executable, str(ROOT / 'train.py'), *map(str, args)]
+
+
+def run(*args):
+  return subprocess.run(
+      command(*args), capture_output=True, text=True, timeout=280)
+
+
+def collect(task, directory):
+  subprocess.run(
+      [sys.executable, '-m', 'coworld_tf.datasets.collect', '--task', task,
+       '--policy', 'random', '--steps', '300', '--time_limit', '25',
+       '--action_repeat', '1', '--quality', 'fast', '--out',
+       str(directory)], check=True, cwd=ROOT, capture_output=True)
+
+
+def records(path):
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory):
+  directory = tmp_path_factory.mktemp('data') / 'dummy'
+  collect('dummy_2', directory)
+  return directory
+
+
+@pytest.fixture(scope='module')
+def trained(dataset, tmp_path_factory):
+  """A run of all phases that was killed in the middle and started again."""
+  logdir = tmp_path_factory.mktemp('run') / 'coworld'
+  # Three source and two target actions, so that the adapter is at work.
+  args = command(
+      '--configs', 'coworld', 'debug', '--source_task', 'dummy_3',
+      '--target_task', 'dummy_2', '--offline_dir', dataset, '--logdir',
+      logdir, '--checkpoint_every', 1)
+  process = subprocess.Popen(
+      args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  path, deadline = logdir / 'metrics.jsonl', time.time() + 200
+  while not path.exists() or '"source_aligned"' not in path.read_text():
+    assert process.poll() is None, process.communicate()
+    assert time.time() < deadline
+    time.sleep(0.1)
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  result = subprocess.run(args, capture_output=True, text=True, timeout=280)
+  return logdir, result
+
+
+def test_killed_run_finishes(trained):
+  _, result = trained
+  assert result.returncode == 0, result.stderr
+  assert 'continuing at block' in result.stderr
+  assert 'Traceback' not in result.stderr
+  for name in ('random', 'dataset', 'target'):
+    assert f'\n{name} ' in result.stdout
+
+
+def test_quiet(trained):
+  _, result = trained
+  for noise in ('oneDNN', 'absl', 'cuda', 'WARNING', 'Gym', 'Deprecat'):
+    assert noise not in result.stderr + result.stdout
+
+
+def test_phases_in_order(trained):
+  logdir, _ = trained
+  phases = [record['phase'] for record in records(logdir / 'metrics.jsonl')]
+  runs = [
+      phase for last, phase in zip(['', *phases], phases) if phase != last]
+  assert runs == PHASES
+
+
+def test_each_update_is_logged_once(trained):
+  logdir, _ = trained
+  steps = [
+      record['step'] for record in records(logdir / 'metrics.jsonl')
+      if not record['phase'].startswith('evaluate')]
+  assert steps == list(range(1, steps[-1] + 1))
+  last = records(logdir / 'metrics.jsonl')[-1]
+  # 1 at the start, 60 frames in blocks of 5, 3 for the model, 60 / 5 each.
+  assert last['source_updates'] == 1 + 3 * 12
+  assert last['target_updates'] == 3 + 2 * 12
+
+
+def test_stages_are_logged(trained):
+  logdir, _ = trained
+  names = set().union(*records(logdir / 'metrics.jsonl'))
+  assert names >= {
+      'target/align_kl', 'target/constraint_active', 'target/peer_critic',
+      'target/critic', 'source/critic', 'source/eta', 'source/relabel_error',
+      'target/image_loss', 'source/image_loss', 'samples_seen'}
+  etas = [
+      record['source/eta'] for record in records(logdir / 'metrics.jsonl')
+      if 'source/eta' in record]
+  assert etas == sorted(etas, reverse=True) and etas[0] > etas[-1]
+  assert etas[-1] == pytest.approx(0.1)
+
+
+def test_what_is_left_on_disk(trained):
+  logdir, _ = trained
+  summary = json.loads((logdir / 'summary.json').read_text())
+  assert list(summary['returns']) == ['random', 'dataset', 'target']
+  assert summary['returns']['dataset']['episodes'] == 12
+  assert summary['returns']['target']['episodes'] == 2
+  for name in ('curves.png', 'returns.png', 'config.yaml',
+               'checkpoints/checkpoint'):
+    assert (logdir / name).stat().st_size > 0
+  videos = {path.name.split('-')[0] for path in logdir.glob('videos/*.gif')}
+  assert videos == {
+      'random_episode', 'source_episode', 'source_prediction',
+      'target_episode', 'target_prediction'}
+  assert list(logdir.glob('events.out.tfevents.*'))
+
+
+def test_finished_run_is_not_repeated(trained, dataset):
+  logdir, _ = trained
+  before = (logdir / 'metrics.jsonl').read_text()
+  result = run(
+      '--configs', 'coworld', 'debug', '--source_task', 'dummy_3',
+      '--target_task', 'dummy_2', '--offline_dir', dataset, '--logdir',
+      logdir, '--checkpoint_every', 1)
+  assert result.returncode == 0, result.stderr
+  assert (logdir / 'metrics.jsonl').read_text() == before
+
+
+def test_other_config_is_refused(trained, dataset):
+  logdir, _ = trained
+  refused(
+      ['--configs', 'coworld', 'debug', '--source_task', 'dummy_3',
+       '--target_task', 'dummy_2', '--offline_dir', dataset, '--logdir',
+       logdir, '--seed', 1], ['seed', 'choose another --logdir'])
+
+
+def test_online_agent_on_a_real_simulator(tmp_path):
+  result = run(
+      '--configs', 'dmc', 'dreamerv2', 'debug', '--task',
+      'dmc_cartpole_balance', '--logdir', tmp_path / 'run', '--pretrain', 0,
+      '--schedule.warmup', 0, '--schedule.rounds', 0,
+      '--schedule.source_steps', 20, '--evaluation.source_episodes', 1)
+  assert result.returncode == 0, result.stderr
+  summary = json.loads((tmp_path / 'run' / 'summary.json').read_text())
+  assert summary['method'] == 'dreamerv2'
+  assert summary['returns']['source']['mean'] > 0
+  assert summary['source_frames'] == 100 + 20
+  assert summary['source_updates'] == 2
+
+
+def refused(args, texts):
+  result = run(*args)
+  assert result.returncode == 2
+  assert result.stdout == ''
+  (line,) = result.stderr.splitlines()
+  assert line.startswith('error: ')
+  for text in texts:
+    assert text in line
+
+
+@pytest.mark.parametrize('args, texts', [
+    ('--target_task dmc_walker_downhil', ["'dmc_walker_downhill'"]),
+    ('--coworld.alfa 2', ["'--coworld.alpha'"]),
+    ('--batch x', ["'--dataset.batch'"]),
+    ('--dataset.batch x', ['dataset.batch', "'x'"]),
+    ('--offline_dir DIR/missing --logdir DIR/log', ['DIR/missing']),
+    ('--offline_dir DIR/empty --logdir DIR/log', ['DIR/empty', 'no ep']),
+    ('--offline_dir DIR/truncated --logdir DIR/log', ['npz', 'truncated']),
+    ('--offline_dir DIR/dummy --logdir DIR/log', ["task 'dummy_2'"]),
+    ('--logdir DIR/log', ['offline_dir']),
+    ('--offline_dir DIR/truncated', ['logdir']),
+    ('--precision 8', ['precision', 'bfloat16']),
+])
+def test_bad_input(args, texts, dataset, tmp_path):
+  (tmp_path / 'empty').mkdir()
+  (tmp_path / 'truncated').mkdir()
+  os.symlink(dataset, tmp_path / 'dummy')
+  episode = sorted(dataset.glob('*.npz'))[0]
+  content = episode.read_bytes()
+  (tmp_path / 'truncated' / episode.name).write_bytes(content[:999])
+  fill = lambda text: text.replace('DIR', str(tmp_path))
+  refused(
+      ['--configs', 'dmc', 'coworld', '--dataset.length', '20',
+       *fill(args).split()], map(fill, texts))
+  assert not (tmp_path / 'log').exists()
