@@ -129,7 +129,10 @@ class CoWorldPair(tf.Module):
         config.semantic_index)
     post, _ = wm.rssm.observe(
         wm.encoder(obs), action, obs['is_first'], seed)
-    dist = wm.heads['reward'](wm.rssm.get_feat(post))
+    feat = wm.rssm.get_feat(post)
+    if 'reward' not in wm.config.grad_heads:
+      feat = tf.stop_gradient(feat)
+    dist = wm.heads['reward'](feat)
     predicted = dist.mode()
     label = reward_alignment.aligned_reward(
         predicted, obs['reward'], config.k)

@@ -37,7 +37,7 @@ class ActorCritic(tf.Module):
     actor, self.grad = dict(config.actor), config.actor_grad
     if actor['dist'] == 'auto':
       actor['dist'] = 'onehot' if discrete else 'trunc_normal'
-    if config.bug_compat.unclipped_actions:
+    if config.bug_compat.unclipped_actions and not discrete:
       actor['dist'] = 'unclipped_normal'
     if self.grad == 'auto':
       self.grad = 'reinforce' if discrete else 'dynamics'
@@ -66,6 +66,13 @@ class ActorCritic(tf.Module):
   def masked(self, action):
     """Sets the unused dimensions of actions [..., A] to zero."""
     return action if self.mask is None else action * self.mask
+
+  def _used(self, policy, statistic, *args):
+    """Returns a statistic of a policy, summed over its used dimensions."""
+    if self.mask is None:
+      return getattr(policy, statistic)(*args)
+    parts = getattr(policy.distribution, statistic)(*args)
+    return tf.reduce_sum(self.mask * parts, -1)
 
   def train(self, world_model, start, is_terminal, seed, terms=None):
     """Makes one update of actor (Eq. 7) and critic (Eq. 6 or 11).
@@ -140,13 +147,13 @@ class ActorCritic(tf.Module):
           self.slow_critic if self.config.slow_baseline else self.critic)
       advantage = tf.stop_gradient(target[1:] - critic(feat).mode())
       action = tf.stop_gradient(seq['action'][1:-1])
-      score = policy.log_prob(action) * advantage
+      score = self._used(policy, 'log_prob', action) * advantage
       rho = 0.0
       if self.grad == 'both':
         rho = schedules.schedule(self.config.actor_grad_mix, self.step)
         metrics['actor_grad_mix'] = rho
       objective = rho * target[1:] + (1 - rho) * score
-    entropy = policy.entropy()
+    entropy = self._used(policy, 'entropy')
     scale = schedules.schedule(self.config.actor_ent, self.step)
     weight = tf.stop_gradient(seq['weight'][:-2])
     loss = -tf.reduce_mean(weight * (objective + scale * entropy))

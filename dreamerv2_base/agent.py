@@ -11,7 +11,8 @@ def compiled(function, mode):
   """Wraps a function for execution: eager, graph or xla."""
   if mode == 'eager':
     return function
-  return tf.function(function, jit_compile=mode == 'xla')
+  return tf.function(
+      function, jit_compile=mode == 'xla', autograph=False)
 
 
 class Agent(tf.Module):
