@@ -121,7 +121,8 @@ class WorldModel(tf.Module):
     keys = 'stoch', 'deter'
     flat = lambda x: tf.reshape(x, [-1, *x.shape[2:]])
     start = {key: flat(start[key]) for key in keys}
-    start['action'] = tf.zeros([len(start['deter']), self.action_size])
+    start['action'] = tf.zeros(
+        [start['deter'].shape[0], self.action_size])
     def step(state, seed):
       act_seed, step_seed = tf.unstack(stateless.split(seed, 2))
       feat = tf.stop_gradient(self.rssm.get_feat(state))
