@@ -1,9 +1,11 @@
 """Trains CoWorld or DreamerV2; `python train.py --help` lists all settings."""
 
+import logging
 import pathlib
 import sys
 
 from coworld_tf import cli, inputs
+from dreamerv2_base import config as configs
 from dreamerv2_base import flags, logger
 
 CONFIGS = pathlib.Path(__file__).resolve().parent / 'configs'
@@ -11,20 +13,32 @@ CONFIGS = pathlib.Path(__file__).resolve().parent / 'configs'
 
 def main(argv=None):
   """Runs the command line; returns the exit status."""
+  try:
+    run(sys.argv[1:] if argv is None else argv)
+  except KeyboardInterrupt:
+    # TensorFlow complains about what was left half done.
+    logging.disable()
+    print('stopped; the same command continues', file=sys.stderr)
+    return 130
+  return 0
+
+
+def run(argv):
+  """Checks the arguments, trains and shows what came out."""
   with cli.input_errors():
-    config = flags.parse(sys.argv[1:] if argv is None else argv, CONFIGS)
+    config = flags.parse(argv, CONFIGS)
     inputs.check(config)
     logger.setup_terminal()
     coworld = config.method == 'coworld'
     target_replay = inputs.open_dataset(config) if coworld else None
     logdir = pathlib.Path(config.logdir).expanduser()
-    logdir.mkdir(parents=True, exist_ok=True)
-    inputs.remember(config, logdir)
+    inputs.check_logdir(config, logdir)
     methods = load_tensorflow()
     trainer = methods.build(config, logdir, target_replay)
+    # Last, so that a command that could not start can be corrected.
+    configs.save(config, logdir / 'config.yaml')
   trainer.run()
-  report(config, logdir, trainer)
-  return 0
+  show(config, logdir, trainer)
 
 
 def load_tensorflow():
@@ -34,7 +48,7 @@ def load_tensorflow():
   return methods
 
 
-def report(config, logdir, trainer):
+def show(config, logdir, trainer):
   """Writes and prints what came out."""
   from coworld_tf import report
   summary = report.finish(

@@ -16,8 +16,9 @@ import sys
 import imageio.v3 as imageio
 
 from benchmarks import machine
+from coworld_tf import cli, demo
 from coworld_tf.analysis import plots
-from dreamerv2_base import logger
+from dreamerv2_base import files, logger
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks' / 'results' / 'online.json'
@@ -30,12 +31,19 @@ FLAGS = (
 LOSSES = 'image_loss', 'reward_loss', 'kl', 'model_loss'
 
 
-def main():
+def main(argv=None):
   """Runs the command line; returns the exit status."""
-  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser = argparse.ArgumentParser(
+      prog='python -m benchmarks.online', description=__doc__.split('\n')[0],
+      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
   parser.add_argument(
-      '--logdir', type=pathlib.Path, default=ROOT / 'runs' / 'online-small')
-  args = parser.parse_args()
+      '--logdir', type=pathlib.Path, default=ROOT / 'runs' / 'online-small',
+      help='directory of the run')
+  args = parser.parse_args(argv)
+  with cli.input_errors():
+    if args.logdir.exists():
+      raise ValueError(
+          f'{args.logdir} exists; remove it or choose another --logdir')
   facts = machine.facts()
   subprocess.run(
       [sys.executable, ROOT / 'train.py', *FLAGS.split(), '--logdir',
@@ -47,11 +55,13 @@ def main():
     losses[name] = {
         'first': values[0], 'highest': max(values), 'last': values[-1]}
   RESULTS.parent.mkdir(exist_ok=True)
-  RESULTS.write_text(json.dumps({
+  text = json.dumps({
       'command': f'python train.py {FLAGS}', 'machine': facts,
       'losses': losses,
       'summary': json.loads((args.logdir / 'summary.json').read_text()),
-  }, indent=2) + '\n')
+  }, indent=2)
+  with files.replacing(RESULTS) as temporary:
+    temporary.write_text(text + '\n')
   DOCS.mkdir(exist_ok=True)
   shutil.copy(args.logdir / 'curves.png', DOCS / 'online-curves.png')
   picture(args.logdir, DOCS / 'online-prediction.png')
@@ -60,11 +70,9 @@ def main():
 
 
 def picture(logdir, path):
-  """Shows truth, model and error of two sequences over time."""
-  videos = sorted(
-      (logdir / 'videos').glob('source_prediction-*.gif'),
-      key=lambda video: int(video.stem.rpartition('-')[2]))
-  video = imageio.imread(videos[-1], index=None)
+  """Shows truth, model and error of one sequence over time."""
+  video = imageio.imread(
+      demo.latest(logdir, 'source_prediction'), index=None)
   frames = [
       frame[row * 64:row * 64 + 64, :64]
       for row in range(3) for frame in video]

@@ -15,16 +15,28 @@ import numpy as np
 import tensorflow as tf
 
 
-def source_size(mode, source, target):
+def source_size(mode, source, target, index=()):
   """Returns the action size of the source agent.
 
+  Args:
+    mode: as above.
+    source: action size of the source simulator.
+    target: action size of the target's data.
+    index: dimensions that `semantic` keeps.
+
   Raises:
-    ValueError: the mode is unknown.
+    ValueError: the mode is unknown, or it is `semantic` and the index does
+      not have one valid entry for each source action.
   """
   modes = 'pad_max', 'slice', 'semantic', 'zero'
   if mode not in modes:
     raise ValueError(
         f"coworld.action_adapter: '{mode}', use one of {', '.join(modes)}")
+  if mode == 'semantic' and not (
+      len(index) == source and set(index) <= set(range(target))):
+    raise ValueError(
+        f'coworld.semantic_index: {list(index)} must name {source} of the '
+        f'{target} target dimensions, counted from 0')
   return max(source, target) if mode == 'pad_max' else source
 
 
@@ -35,18 +47,11 @@ def adapt(action, size, mode, index=()):
     action: target actions.
     size: action size of the source agent.
     mode: as above.
-    index: dimensions that `semantic` keeps.
-
-  Raises:
-    ValueError: the index does not have `size` valid entries.
+    index: dimensions that `semantic` keeps, as `source_size` checks.
   """
   if mode == 'zero':
     return tf.zeros([*action.shape[:-1], size], action.dtype)
   if mode == 'semantic':
-    if len(index) != size or max(index) >= action.shape[-1]:
-      raise ValueError(
-          f'coworld.semantic_index: {list(index)} must name {size} of the '
-          f'{action.shape[-1]} target dimensions')
     return tf.gather(action, list(index), axis=-1)
   action = action[..., :size]
   missing = size - action.shape[-1]

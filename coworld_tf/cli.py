@@ -5,18 +5,24 @@ import os
 import sys
 import tempfile
 
+from envs import worker
+
 
 @contextlib.contextmanager
 def input_errors():
-  """Turns ValueError and OSError into one line on stderr and exit status 2.
+  """Turns what may be the user's to fix into one line and exit status 2.
 
-  Meant for the checks of what the user gave, not for the work itself, whose
-  errors need their traceback.
+  These are ValueError, OSError and simulators that do not start. Meant for
+  the checks of what the user gave, not for the work itself, whose errors need
+  their traceback.
   """
   try:
     yield
-  except (ValueError, OSError) as error:
+  except (ValueError, OSError, worker.WorkerError) as error:
     message = str(error)
+    if isinstance(error, worker.WorkerError):
+      event, *log = message.splitlines()
+      message = ': '.join([event, *log[-1:]])
     if isinstance(error, OSError) and error.strerror and error.filename:
       message = f'{error.strerror}: {error.filename}'
     print('error:', ' '.join(message.split()), file=sys.stderr)
@@ -37,7 +43,7 @@ def quiet_loading():
     os.dup2(held.fileno(), 2)
     try:
       yield
-    except BaseException:
+    except Exception:
       held.seek(0)
       os.write(stderr, held.read())
       raise

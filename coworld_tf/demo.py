@@ -7,16 +7,19 @@ Killed at any moment, the same command goes on where it was.
 
 import argparse
 import json
-import os
 import pathlib
 import subprocess
 import sys
 import time
 
+from coworld_tf import inputs
+from dreamerv2_base import flags
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TARGET = 'dmc_walker_downhill'
 SOURCE = 'dmc_walker_walk'
 FRAMES = 20000
+CONFIGS = '--configs', 'dmc', 'coworld', 'demo'
 
 
 def main(argv=None):
@@ -29,21 +32,23 @@ def main(argv=None):
       '--out', type=pathlib.Path, default=ROOT / 'runs',
       help='directory of dataset and run (default runs)')
   args = parser.parse_args(argv)
-  data = args.out / f'demo-data-{args.seed}'
-  logdir = args.out / f'demo-{args.seed}'
+  out = args.out.resolve()
+  data, logdir = out / f'demo-data-{args.seed}', out / f'demo-{args.seed}'
   start = time.time()
   print(f'1/2  Random data of {TARGET}, the target: {data}')
+  config = flags.parse(CONFIGS, ROOT / 'configs')
+  settings = [
+      text for key in inputs.SETTINGS for text in (f'--{key}', config[key])]
   status = python(
       '-m', 'coworld_tf.datasets.collect', '--task', TARGET, '--policy',
-      'random', '--steps', FRAMES, '--quality', 'fast', '--action_repeat', 2,
-      '--seed', args.seed, '--out', data)
+      'random', '--steps', FRAMES, '--seed', args.seed, '--out', data,
+      *settings)
   if status:
     return status
   print(f'\n2/2  CoWorld with {SOURCE} as the source: {logdir}')
   status = python(
-      ROOT / 'train.py', '--configs', 'dmc', 'coworld', 'demo',
-      '--source_task', SOURCE, '--target_task', TARGET, '--offline_dir',
-      data, '--logdir', logdir, '--seed', args.seed)
+      ROOT / 'train.py', *CONFIGS, '--source_task', SOURCE, '--target_task',
+      TARGET, '--offline_dir', data, '--logdir', logdir, '--seed', args.seed)
   if status:
     return status
   show(logdir, time.time() - start)
@@ -52,12 +57,24 @@ def main(argv=None):
 
 def python(*args):
   """Runs Python at the root of the repository; returns the exit status."""
-  command = [sys.executable, *map(str, args)]
+  sys.stdout.flush()
   try:
-    return subprocess.run(
-        command, env={**os.environ, 'PYTHONPATH': str(ROOT)}).returncode
+    command = [sys.executable, *map(str, args)]
+    return subprocess.run(command, cwd=ROOT).returncode
   except KeyboardInterrupt:
     return 130
+
+
+def latest(logdir, name):
+  """Returns the path of the last video of that name.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
+  paths = list((logdir / 'videos').glob(f'{name}-*.gif'))
+  if not paths:
+    raise FileNotFoundError(f'{logdir} has no videos of {name}')
+  return max(paths, key=lambda path: int(path.stem.rpartition('-')[2]))
 
 
 def show(logdir, seconds):
@@ -66,15 +83,12 @@ def show(logdir, seconds):
   print('\n' + '   '.join(
       f"{name} {entry['mean']:.1f} +- {entry['stderr']:.1f}"
       for name, entry in summary['returns'].items()))
-  latest = lambda name: max(
-      (logdir / 'videos').glob(f'{name}-*.gif'),
-      key=lambda path: int(path.stem.rpartition('-')[2]))
   for text, path in {
       'learning curves': logdir / 'curves.png',
       'returns': logdir / 'returns.png',
-      'the trained policy': latest('target_episode'),
-      'the random policy': latest('random_episode'),
-      'predictions (truth, model, error)': latest('target_prediction'),
+      'the trained policy': latest(logdir, 'target_episode'),
+      'the random policy': latest(logdir, 'random_episode'),
+      'predictions (truth, model, error)': latest(logdir, 'target_prediction'),
   }.items():
     print(f'{text:<35}{path}')
   print(f'{seconds / 60:.1f} minutes')

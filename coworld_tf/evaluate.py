@@ -4,10 +4,10 @@ import contextlib
 
 import numpy as np
 
-from dreamerv2_base import driver
+from dreamerv2_base import driver, episodes
 
 
-def evaluate(make_env, make_policy, episodes, envs, seed):
+def evaluate(make_env, make_policy, count, envs, seed):
   """Runs a policy for a number of episodes.
 
   Equal seeds give the same simulators, whatever was evaluated before.
@@ -15,33 +15,36 @@ def evaluate(make_env, make_policy, episodes, envs, seed):
   Args:
     make_env: function of a seed that gives a simulator.
     make_policy: function of the action space that gives a policy.
-    episodes: number of episodes.
+    count: number of episodes.
     envs: number of simulators side by side.
     seed: of the simulators.
 
   Returns:
-    Dict of returns and lengths (lists, in order of completion), video
-    [T, H, W, C] of the first episode, and log_* means over last rows.
+    Dict of returns (floats) and lengths (agent steps), lists in order of
+    completion, and video, the uint8 images [T, H, W, C] of the first episode
+    that was completed.
   """
-  finished = []
-  seeds = np.random.SeedSequence(seed).generate_state(min(envs, episodes))
+  returns, lengths, videos = [], [], []
+
+  def keep(episode, _):
+    if not videos:
+      videos.append(episode['image'])
+    returns.append(episodes.episode_return(episode))
+    lengths.append(len(episode['reward']) - 1)
+
+  seeds = np.random.SeedSequence(seed).generate_state(min(envs, count))
   with contextlib.ExitStack() as stack:
-    simulators = [make_env(int(seed)) for seed in seeds]
-    for simulator in simulators:
-      stack.callback(simulator.close)
+    simulators = [
+        stack.enter_context(contextlib.closing(make_env(int(seed))))
+        for seed in seeds]
     policy = make_policy(simulators[0].act_space)
-    keep = lambda episode, index: finished.append(episode)
-    driver.Driver(simulators, on_episode=[keep])(policy, episodes=episodes)
-  return {
-      'returns': [float(episode['reward'].sum()) for episode in finished],
-      'lengths': [len(episode['reward']) - 1 for episode in finished],
-      'video': finished[0]['image']}
+    driver.Driver(simulators, on_episode=[keep])(policy, episodes=count)
+  return {'returns': returns, 'lengths': lengths, 'video': videos[0]}
 
 
 def statistics(returns):
   """Returns mean, standard error and number of episode returns."""
-  count = len(returns)
-  stderr = np.std(returns, ddof=1) / np.sqrt(count) if count > 1 else 0.0
+  found = episodes.return_statistics(returns)
   return {
-      'mean': float(np.mean(returns)), 'stderr': float(stderr),
-      'episodes': count}
+      'mean': found['mean'], 'stderr': found['stderr'],
+      'episodes': len(returns)}

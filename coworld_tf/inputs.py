@@ -8,13 +8,36 @@ import pathlib
 
 import numpy as np
 
+import envs
 from dreamerv2_base import config as configs
 from dreamerv2_base import episodes, replay
-from envs import check_task
 
 TASK_KEYS = 'source_task', 'target_task', 'offline_dir'
 # Settings of the simulator that a dataset and its evaluation must share.
 SETTINGS = 'action_repeat', 'time_limit', 'size', 'camera', 'quality'
+# What a run may be continued with another value of.
+CHANGEABLE = (
+    'logdir', 'offline_dir', 'log_every', 'checkpoint_every',
+    'evaluation.envs')
+CHOICES = {
+    'method': ('coworld', 'dreamerv2'),
+    'compile': ('graph', 'xla', 'eager'),
+    'precision': ('16', 'bfloat16', '32'),
+    'quality': envs.QUALITIES,
+    'coworld.constraint': ('max', 'direct'),
+    'coworld.action_adapter': ('pad_max', 'slice', 'semantic', 'zero'),
+    'coworld.target_init': ('random', 'from_source'),
+    'align.reduction': ('time_sum', 'mean'),
+    'eta.mode': ('linear', 'code_intended', 'code_frozen'),
+    'clip_rewards': ('identity', 'sign', 'tanh'),
+    'rssm.std_act': ('softplus', 'sigmoid', 'sigmoid2'),
+    'actor_grad': ('auto', 'dynamics', 'reinforce', 'both')}
+LOWEST = {
+    'seed': 0, 'dataset.batch': 1, 'dataset.length': 2, 'imag_horizon': 2,
+    'train_every': 1, 'action_repeat': 1, 'log_every': 1,
+    'slow_target_update': 1, 'evaluation.envs': 1,
+    'evaluation.target_episodes': 1, 'evaluation.source_episodes': 1,
+    'evaluation.final_episodes': 1}
 
 
 def check(config):
@@ -23,25 +46,19 @@ def check(config):
   Raises:
     ValueError: a value cannot be used; one line names the key.
   """
-  choices = {
-      'method': ('coworld', 'dreamerv2'),
-      'compile': ('graph', 'xla', 'eager'),
-      'precision': ('16', 'bfloat16', '32'),
-      'coworld.target_init': ('random', 'from_source')}
   flat = config.flat()
-  for key, allowed in choices.items():
+  for key, allowed in CHOICES.items():
     if flat[key] not in allowed:
       raise ValueError(
           f"{key}: '{flat[key]}', use one of {', '.join(allowed)}")
-  positive = (
-      'dataset.batch', 'train_every', 'action_repeat', 'log_every',
-      'evaluation.target_episodes', 'evaluation.source_episodes',
-      'evaluation.final_episodes', 'evaluation.envs', 'imag_horizon')
-  for key in positive:
-    if flat[key] < 1:
-      raise ValueError(f'{key}: {flat[key]} must be at least 1')
-  if config.imag_horizon < 2 or config.dataset.length < 2:
-    raise ValueError('imag_horizon and dataset.length must be at least 2')
+  amounts = {f'schedule.{key}': 0 for key in config.schedule}
+  # One action at least, which makes one episode.
+  amounts['schedule.prefill'] = config.action_repeat
+  for key, low in {**LOWEST, **amounts}.items():
+    if flat[key] < low:
+      raise ValueError(f'{key}: {flat[key]} must be at least {low}')
+  if config.seed >= 2 ** 30:
+    raise ValueError(f'seed: {config.seed} must be below {2 ** 30}')
   if 0 < config.time_limit < config.dataset.length:
     raise ValueError(
         f'time_limit: {config.time_limit} agent steps are too short for '
@@ -52,54 +69,66 @@ def check(config):
     if not flat[key]:
       raise ValueError(f"{key} is not set, give it as '--{key} VALUE'")
     if key.endswith('task'):
-      check_task(flat[key])
+      envs.check_task(flat[key])
 
 
 def open_dataset(config):
   """Opens the offline dataset and checks that it fits the target task.
 
   Raises:
-    ValueError, OSError: it cannot be read, holds too short episodes, or was
-      made with other settings than this run would evaluate with.
+    ValueError, OSError: it cannot be read, is unfinished, holds too short
+      episodes, or was made with other settings than this run would evaluate
+      with.
   """
-  directory = pathlib.Path(config.offline_dir)
-  data = replay.Replay(
-      directory, config.capacity, config.prioritize_ends)
+  directory = pathlib.Path(config.offline_dir).expanduser()
+  described = (directory / episodes.METADATA).exists()
+  if described and not config.allow_mismatch:
+    check_metadata(config, directory)
+  data = replay.Replay(directory, 0, config.prioritize_ends)
   if not data.stats['episodes']:
     raise ValueError(
         f'{directory} holds no episodes (*.npz); make some with '
         'python -m coworld_tf.datasets.collect')
   data.sample(1, config.dataset.length, np.random.default_rng(0))
-  try:
-    metadata = episodes.read_metadata(directory)
-  except FileNotFoundError:
-    logging.getLogger('coworld').warning(
+  if not described:
+    logging.getLogger(__name__).warning(
         'warning: %s has no metadata.json; whether task, rendering and '
         'action repeat fit is not checked', directory)
-    return data
-  expected = {'task': config.target_task}
-  expected.update({key: config[key] for key in SETTINGS})
-  for key, value in expected.items():
-    if metadata.get(key, value) != value and not config.allow_mismatch:
-      raise ValueError(
-          f"{directory}: made with {key} '{metadata[key]}', but this run has "
-          f"'{value}'; change that or give --allow_mismatch True")
   return data
 
 
-def remember(config, logdir):
-  """Saves the configuration, or checks that it is that of the run.
+def check_metadata(config, directory):
+  """Checks what a dataset says of itself.
 
   Raises:
-    ValueError: the log directory holds a run with another configuration.
+    ValueError: it is unfinished or made with other settings.
+  """
+  metadata = episodes.read_metadata(directory)
+  if not metadata.get('complete', True):
+    raise ValueError(
+        f'{directory}: unfinished; run the same collect command again or '
+        'give --allow_mismatch True')
+  expected = {'task': config.target_task}
+  expected.update({key: config[key] for key in SETTINGS})
+  for key, value in expected.items():
+    if metadata.get(key, value) != value:
+      raise ValueError(
+          f"{directory}: made with {key} '{metadata[key]}', but this run has "
+          f"'{value}'; change that or give --allow_mismatch True")
+
+
+def check_logdir(config, logdir):
+  """Checks that a run in the log directory has the same configuration.
+
+  Raises:
+    ValueError: it has another one.
   """
   path = logdir / 'config.yaml'
   if not path.exists():
-    configs.save(config, path)
     return
   before = configs.Config(configs.load(path)).flat()
   for key, value in config.flat().items():
-    if before.get(key) != value:
+    if key not in CHANGEABLE and before.get(key) != value:
       raise ValueError(
           f"{logdir} holds a run with {key} '{before.get(key)}', not "
           f"'{value}'; choose another --logdir to start a new one")

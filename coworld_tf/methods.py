@@ -13,7 +13,7 @@ def build(config, logdir, target_replay):
 
   Args:
     config: configuration, see configs/defaults.yaml.
-    logdir: existing log directory.
+    logdir: log directory, which is created.
     target_replay: the offline dataset, or None for an online agent alone.
 
   Raises:
@@ -29,11 +29,17 @@ def build(config, logdir, target_replay):
   if not alone:
     target_space = dataset_space(target_replay, obs_space)
     size = action_adapter.source_size(
-        config.coworld.action_adapter, size, target_space.shape[0])
+        config.coworld.action_adapter, size, target_space.shape[0],
+        config.coworld.semantic_index)
 
   def make_env(domain, seed):
     env = simulator(config, tasks[domain], seed)
-    if domain == 'source' and size > env.act_space['action'].shape[0]:
+    used = env.act_space['action'].shape[0]
+    if domain == 'target' and used != target_space.shape[0]:
+      raise ValueError(
+          f'offline_dir: actions have size {target_space.shape[0]}, those of '
+          f'{config.target_task} {used}')
+    if domain == 'source' and used < size:
       return action_adapter.PaddedActions(env, size)
     return env
 
@@ -45,7 +51,7 @@ def build(config, logdir, target_replay):
       config, source, agent.Agent(
           config, obs_space, target_space, 2 * config.seed + 1))
   directory = logdir / 'source_episodes'
-  directory.mkdir(exist_ok=True)
+  directory.mkdir(parents=True, exist_ok=True)
   source_replay = replay.Replay(
       directory, config.capacity, config.prioritize_ends)
   return trainer.Trainer(

@@ -52,6 +52,8 @@ class CoWorldPair(tf.Module):
       raise ValueError(
           f"eta.mode: '{config.eta.mode}', use linear, code_intended or "
           'code_frozen')
+    if config.coworld.target_init == 'from_source':
+      self._check_same_shapes()
     compiled = lambda step: agent.compiled(step, config.compile)
     self.train_source = source.train
     self.train_source_aligned = compiled(self._train_source_aligned)
@@ -71,20 +73,21 @@ class CoWorldPair(tf.Module):
     return tf.maximum(1.0 - tf.cast(step, tf.float32) / 2e5, 0.2)
 
   def copy_source_model(self):
-    """Starts the target's world model from the source's.
+    """Starts the target's world model from the source's."""
+    for peer, ours in self._model_pairs():
+      ours.assign(peer)
 
-    Raises:
-      ValueError: the models differ in a shape, as with other action sizes.
-    """
-    pairs = list(zip(
-        self.source.wm.opt.targets, self.target.wm.opt.targets, strict=True))
-    for peer, ours in pairs:
+  def _check_same_shapes(self):
+    for peer, ours in self._model_pairs():
       if peer.shape != ours.shape:
         raise ValueError(
             f'coworld.target_init: from_source, but {peer.name} has shape '
-            f'{peer.shape} in the source and {ours.shape} in the target')
-    for peer, ours in pairs:
-      ours.assign(peer)
+            f'{peer.shape} in the source and {ours.shape} in the target; '
+            'their action sizes must agree')
+
+  def _model_pairs(self):
+    return zip(
+        self.source.wm.opt.targets, self.target.wm.opt.targets, strict=True)
 
   def _train_source_aligned(self, batch, target_batch):
     """Updates the source agent; stage B mixes target rewards in."""

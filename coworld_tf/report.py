@@ -4,15 +4,12 @@ import json
 import platform
 import sys
 
-import numpy as np
-
 from coworld_tf import evaluate
 from coworld_tf.analysis import plots
-from dreamerv2_base import logger
+from dreamerv2_base import files
 
 CURVES = {
-    'Return in the target': {
-        'target policy': 'target/return', 'random': 'random/return'},
+    'Return in the target': {'target policy': 'target/return'},
     'Return in the source': {'source policy': 'source/return'},
     'Image loss': {
         'source': 'source/image_loss', 'target': 'target/image_loss'},
@@ -51,10 +48,9 @@ def finish(config, logdir, target_replay, counts):
     returns['random'] = evaluate.statistics(last['random']['returns'])
   if target_replay:
     stats = target_replay.stats
-    count = stats['episodes']
     returns['dataset'] = {
-        'mean': stats['return_mean'], 'episodes': count,
-        'stderr': stats['return_std'] / np.sqrt(count)}
+        'mean': stats['return_mean'], 'stderr': stats['return_stderr'],
+        'episodes': stats['episodes']}
   domain = 'target' if target_replay else 'source'
   returns[domain] = evaluate.statistics(last[domain]['returns'])
   keys = ('source_task', 'target_task', 'offline_dir') if target_replay else (
@@ -64,11 +60,12 @@ def finish(config, logdir, target_replay, counts):
       'seed': config.seed, 'returns': returns, **counts,
       'python': platform.python_version(),
       'tensorflow': sys.modules['tensorflow'].__version__}
-  with logger.replacing(logdir / 'summary.json') as temporary:
+  with files.replacing(logdir / 'summary.json') as temporary:
     temporary.write_text(json.dumps(summary, indent=2) + '\n')
   groups = {title: dict(lines) for title, lines in CURVES.items()}
-  for name in set(returns) - {domain}:
-    groups['Return in the target'][name] = returns[name]['mean']
+  for name, entry in returns.items():
+    if name != domain:
+      groups['Return in the target'][name] = entry['mean']
   plots.curves(logdir, logdir / 'curves.png', groups)
   plots.returns_bar(returns, logdir / 'returns.png')
   return summary

@@ -9,7 +9,7 @@ of `action_repeat` frames. The target is never trained in a simulator.
 
 def algorithm_1(
     prefill, source_pretrain, warmup, rounds, target_blocks, source_blocks,
-    source_steps, target_steps, model_updates):
+    source_steps, target_steps, model_updates, target=True):
   """Yields (phase, amount) in order.
 
   Phases and the units of their amounts:
@@ -33,14 +33,18 @@ def algorithm_1(
     source_steps: frames per source block.
     target_steps: frames per target block.
     model_updates: updates per target_model block.
+    target: whether there is a target; if not, the source trains alone, and
+      warmup and rounds do not count.
   """
   def source(phase, blocks):
     for _ in range(blocks):
       yield 'evaluate_source', 0
       yield phase, source_steps
 
-  if warmup or rounds:
+  if target:
     yield 'evaluate_random', 0
+  else:
+    warmup = rounds = 0
   yield 'prefill', prefill
   yield from source('source', source_pretrain)
   for _ in range(warmup):

@@ -1,5 +1,6 @@
 """Runs the blocks of Algorithm 1: data, updates, evaluation, checkpoints."""
 
+import contextlib
 import json
 import logging
 import time
@@ -38,8 +39,12 @@ class Trainer:
     self.pair, self.source = pair, source
     self.target = pair.target if pair else None
     self.source_replay, self.target_replay = source_replay, target_replay
+    self.domains = {'source': (source, source_replay)}
+    if pair:
+      self.domains['target'] = pair.target, target_replay
     self.make_env, self.driver = make_env, None
-    self.blocks = list(schedule.algorithm_1(**config.schedule))
+    self.blocks = list(schedule.algorithm_1(
+        **config.schedule, target=pair is not None))
     # Position: block of the schedule, units done in it, seconds of training.
     self.block = tf.Variable(0, trainable=False, dtype=tf.int64)
     self.done = tf.Variable(0, trainable=False, dtype=tf.int64)
@@ -49,13 +54,16 @@ class Trainer:
         seconds=self.seconds)
     self.manager = tf.train.CheckpointManager(
         self.checkpoint, str(logdir / 'checkpoints'), max_to_keep=2)
-    self.log = logging.getLogger('coworld')
+    self.log = logging.getLogger(__name__)
     if self.manager.latest_checkpoint:
       status = self.checkpoint.restore(self.manager.latest_checkpoint)
       status.assert_consumed()
-      self.log.info(
-          'continuing at block %d of %d, update %d', self.block + 1,
-          len(self.blocks), self.step)
+      if self.block < len(self.blocks):
+        self.log.info(
+            'continuing at block %d of %d, update %d', self.block + 1,
+            len(self.blocks), self.step)
+      else:
+        self.log.info('this run is finished')
     for name in ('metrics.jsonl', EVALUATIONS):
       logger.rewind(logdir / name, self.step)
     self.logger = logger.Logger(logdir)
@@ -74,20 +82,18 @@ class Trainer:
   @property
   def step(self):
     """Updates of both agents so far, the horizontal axis of all logs."""
-    return int(self.source.updates) + (
-        int(self.target.updates) if self.target else 0)
+    return sum(int(learner.updates) for learner, _ in self.domains.values())
 
   def counts(self):
     """Returns what was spent so far: frames, updates, samples, seconds."""
-    domains = {'source': self.source, 'target': self.target}
     updates = {
-        name: int(learner.updates)
-        for name, learner in domains.items() if learner}
+        f'{domain}_updates': int(learner.updates)
+        for domain, (learner, _) in self.domains.items()}
     dataset = self.config.dataset
     seconds = float(self.seconds) + time.time() - self.clock
     return {
         'source_frames': int(self.source.step) * self.config.action_repeat,
-        **{f'{name}_updates': count for name, count in updates.items()},
+        **updates,
         'samples_seen': self.step * dataset.batch * dataset.length,
         'seconds': round(seconds, 1)}
 
@@ -116,30 +122,37 @@ class Trainer:
     phase, _ = self.blocks[int(self.block)]
     return f'{phase} {int(self.block) + 1}/{len(self.blocks)}'
 
-  def _loop(self, total, step):
+  def _loop(self, total, step, unit='update'):
     """Calls `step(left)` until it has done `total` units; saves at times."""
-    bar = progress.Progress(total, self._label(), int(self.done))
-    while self.done < total:
-      count = step(total - int(self.done))
-      self.done.assign_add(count)
-      bar.update(count)
-      if time.time() - self.saved > self.config.checkpoint_every:
-        self.save()
-    bar.close()
+    before = self.step
+    with self._progress(total, int(self.done), unit) as bar:
+      while self.done < total:
+        count = step(total - int(self.done))
+        self.done.assign_add(count)
+        bar.update(count)
+        if time.time() - self.saved > self.config.checkpoint_every:
+          self.save()
+    # The next block must not report the updates of this one.
+    if self.step > before and self.step % self.config.log_every:
+      self._write()
+
+  def _progress(self, total, done, unit):
+    return contextlib.closing(
+        progress.Progress(total, self._label(), done, unit))
 
   def _prefill(self, frames):
     self._start_driver()
     steps = frames // self.config.action_repeat
-    bar = progress.Progress(steps, self._label())
+    collected = self.source_replay.total_steps
     policy = driver.RandomPolicy(
-        self.simulator.act_space, self._seed(PREFILL, self._collected()))
-    while self._collected() < steps:
-      before = self._collected()
-      self.driver(policy, episodes=1)
-      bar.update(self._collected() - before)
-    bar.close()
+        self.simulator.act_space, self._seed(PREFILL, collected))
+    with self._progress(steps, collected, 'step') as bar:
+      while collected < steps:
+        self.driver(policy, episodes=1)
+        bar.update(self.source_replay.total_steps - collected)
+        collected = self.source_replay.total_steps
     self.driver.reset()
-    self.source.step.assign(self._collected())
+    self.source.step.assign(collected)
 
   def _source(self, frames, aligned):
     self._start_driver()
@@ -166,12 +179,9 @@ class Trainer:
         self.pair.aligned_steps.assign_add(count)
       update()
       return count
-    self._loop(frames // config.action_repeat, step)
+    self._loop(frames // config.action_repeat, step, 'step')
 
   def _target_model(self, updates):
-    if self.target.updates == 0 and (
-        self.config.coworld.target_init == 'from_source'):
-      self.pair.copy_source_model()
     self._train_target(updates, self.pair.train_target_model)
 
   def _target(self, frames):
@@ -179,6 +189,9 @@ class Trainer:
     self._train_target(frames // per_update, self.pair.train_target)
 
   def _train_target(self, updates, train):
+    if self.target.updates == 0 and (
+        self.config.coworld.target_init == 'from_source'):
+      self.pair.copy_source_model()
     data = self._data(
         self.target_replay, TARGET_DATA, self.target.updates, prefetch=2)
     def step(left):
@@ -206,12 +219,13 @@ class Trainer:
 
   def _evaluate(self, domain, episodes=0):
     """Runs episodes with the mode of the policy and shows predictions."""
-    learner = {'source': self.source, 'target': self.target}[domain]
+    learner, replay = self.domains[domain]
     episodes = episodes or self.config.evaluation[f'{domain}_episodes']
     policy = agent.AgentPolicy(learner, self._seed(EVAL), 'eval')
-    replay = getattr(self, f'{domain}_replay')
     if learner.updates > 0:
-      batch = next(self._data(replay, EVAL, 0))
+      batch = replay.sample(
+          **self.config.dataset, rng=np.random.default_rng(self._seed(EVAL)))
+      batch = {key: tf.constant(value) for key, value in batch.items()}
       self.logger.video(
           f'{domain}/prediction', learner.report(batch)['image'].numpy())
     self._run_episodes(domain, domain, episodes, lambda space: policy)
@@ -244,13 +258,10 @@ class Trainer:
   def _start_driver(self):
     # After a restart the running episode is lost, and a new seed goes on.
     if not self.driver:
-      seed = self._seed(COLLECT, self._collected())
+      seed = self._seed(COLLECT, self.source_replay.total_steps)
       self.simulator = self.make_env('source', seed)
       append = lambda episode, index: self.source_replay.append(episode)
       self.driver = driver.Driver([self.simulator], on_episode=[append])
-
-  def _collected(self):
-    return self.source_replay.stats['steps']
 
   def _seed(self, *stream):
     """Returns a seed for a stream that no other stream has."""

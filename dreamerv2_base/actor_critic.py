@@ -30,6 +30,9 @@ class ActorCritic(tf.Module):
         whose bounds coincide are unused, and zero in all actions.
       step: step variable that schedules read.
       init: layers.Init.
+
+    Raises:
+      ValueError: a setting cannot be used.
     """
     super().__init__()
     self.config, self.step = config, step
@@ -44,6 +47,11 @@ class ActorCritic(tf.Module):
     if self.grad not in ('dynamics', 'reinforce', 'both'):
       raise ValueError(
           f"actor_grad: '{self.grad}', use auto, dynamics, reinforce or both")
+    for key in ('actor_ent', 'actor_grad_mix'):
+      try:
+        schedules.schedule(config[key], step)
+      except ValueError as error:
+        raise ValueError(f'{key}: {error}') from None
     shape = (int(act_space.n),) if discrete else act_space.shape
     used = discrete or act_space.high > act_space.low
     self.mask = None if np.all(used) else tf.constant(used, tf.float32)

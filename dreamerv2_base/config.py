@@ -3,13 +3,14 @@
 import collections.abc
 import difflib
 import io
-import os
 import pathlib
 import re
 import sys
 
 from ruamel import yaml
 from ruamel.yaml import comments
+
+from dreamerv2_base import files
 
 # Strings such as '1e-4' or 'linear(1,0,5e5)': a constant or a schedule.
 NUMERIC = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|\w+\(.*\)', re.I)
@@ -22,11 +23,11 @@ class Config(collections.abc.Mapping):
     """Copies a nested mapping.
 
     Args:
-      tree: Mapping of names to bool, int, float, str, flat lists of one of
+      tree: mapping of names to bool, int, float, str, flat lists of one of
         these, or mappings of the same kind.
 
     Raises:
-      ValueError: A name is no identifier or a value has another type.
+      ValueError: a name is no identifier or a value has another type.
     """
     self.__dict__['_tree'] = {
         _checked_name(name): _checked_value(name, value)
@@ -70,8 +71,8 @@ def load(path):
   """Reads a YAML 1.2 file as a nested dictionary.
 
   Raises:
-    FileNotFoundError: The file does not exist.
-    ValueError: Not valid YAML, a duplicate key, or not a mapping.
+    FileNotFoundError: the file does not exist.
+    ValueError: not valid YAML, a duplicate key, or not a mapping.
   """
   path = pathlib.Path(path)
   if not path.is_file():
@@ -95,11 +96,11 @@ def merge(base, override, origin):
 
   Args:
     base: Config that names every key and gives its type.
-    override: Mapping with nested groups or dotted keys, in any mixture.
-    origin: Where the override comes from, for messages.
+    override: mapping with nested groups or dotted keys, in any mixture.
+    origin: where the override comes from, for messages.
 
   Raises:
-    ValueError: Unknown or repeated key, wrong type, or a group in place of
+    ValueError: unknown or repeated key, wrong type, or a group in place of
       a value.
   """
   flat, tree, seen = base.flat(), base.to_dict(), set()
@@ -120,13 +121,11 @@ def merge(base, override, origin):
 
 def save(config, path):
   """Writes YAML that `load` and `merge` turn into the same Config again."""
-  path = pathlib.Path(path)
   writer, text = yaml.YAML(), io.StringIO()
   writer.width = sys.maxsize
   writer.dump(_commented(config), text)
-  temporary = path.with_name(f'.tmp-{path.name}')
-  temporary.write_text(text.getvalue(), encoding='utf-8')
-  os.replace(temporary, path)
+  with files.replacing(path) as temporary:
+    temporary.write_text(text.getvalue(), encoding='utf-8')
 
 
 def nearest(key, candidates):

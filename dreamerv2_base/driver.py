@@ -15,20 +15,19 @@ import numpy as np
 
 
 class Driver:
-  """Runs a policy in a list of environments, all in lockstep.
+  """Runs a policy in a list of environments, all in lockstep."""
 
-  Args:
-    envs: Environments whose `reset(blocking=False)` and
-      `step(action, blocking=False)` return a promise of the observation.
-    on_episode: Functions `fn(episode, index)`, called with each complete
-      episode (dict of [N, ...] arrays) and the index of its environment.
-    on_step: Functions `fn(row, index)`, called after each agent step.
-  """
+  def __init__(self, envs, on_episode=()):
+    """Prepares new episodes.
 
-  def __init__(self, envs, on_episode=(), on_step=()):
+    Args:
+      envs: environments whose `reset(blocking=False)` and
+        `step(action, blocking=False)` return a promise of the observation.
+      on_episode: functions `fn(episode, index)`, called with each complete
+        episode (dict of [N, ...] arrays) and the index of its environment.
+    """
     self._envs = list(envs)
     self._on_episode = tuple(on_episode)
-    self._on_step = tuple(on_step)
     self.steps = 0  # Agent steps so far, resets not counted.
     self.episodes = 0  # Finished episodes so far.
     self.reset()
@@ -51,8 +50,11 @@ class Driver:
       policy: `policy(obs, state) -> (outputs, state)` with obs a dict of
         [n, ...] arrays, outputs['action'] [n, A], and state None at first.
         Rows of idle environments repeat their last observation.
-      steps: Agent steps over all environments.
-      episodes: Finished episodes over all environments.
+      steps: agent steps over all environments.
+      episodes: finished episodes over all environments.
+
+    Raises:
+      ValueError: not exactly one of steps and episodes is positive.
     """
     if (steps > 0) == (episodes > 0):
       raise ValueError(
@@ -88,8 +90,6 @@ class Driver:
       row = _row(promise(), actions[index])
       self._rows[index].append(row)
       self.steps += 1
-      for function in self._on_step:
-        function(row, index)
       if row['is_last']:
         finished.append(index)
     for index in finished:
@@ -111,13 +111,18 @@ class Driver:
 
 
 class RandomPolicy:
-  """Uniform actions within the bounds of the action space.
-
-  Each environment index has its own stream of random numbers, so its
-  actions do not depend on how many others there are.
-  """
+  """Uniform actions within the bounds of the action space."""
 
   def __init__(self, act_space, seed):
+    """Starts the policy.
+
+    Each environment index has its own stream of random numbers, so its
+    actions do not depend on how many others there are.
+
+    Args:
+      act_space: spaces by name, with 'action' a Box.
+      seed: non-negative integer.
+    """
     self._space = act_space['action']
     self._seed = seed
     self._streams = []

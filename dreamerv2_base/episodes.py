@@ -10,16 +10,17 @@ One compressed `<timestamp>-<32 hex>-<transitions>.npz` file per episode:
   is_last, is_terminal                          bool     [N]
 """
 
-import contextlib
 import datetime
 import json
-import os
+import math
 import pathlib
 import uuid
 import zipfile
 import zlib
 
 import numpy as np
+
+from dreamerv2_base import files
 
 # Name: (dtype, rank).
 KEYS = {
@@ -51,24 +52,26 @@ def save_episode(directory, episode):
   transitions = len(episode['reward']) - 1
   name = f'{now:%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex}-{transitions}.npz'
   path = pathlib.Path(directory) / name
-  with _atomic(path) as stream:
+  with files.replacing(path) as temporary, temporary.open('wb') as stream:
     np.savez_compressed(stream, **episode)
   return path
 
 
 def load_episode(path):
   """Reads one episode; ValueError names the file and what is wrong."""
-  path = pathlib.Path(path)
-  with path.open('rb') as stream:
-    try:
-      archive = np.load(stream, allow_pickle=False)
-      names = [] if isinstance(archive, np.ndarray) else archive.files
-      episode = {key: archive[key] for key in names if _known(key)}
-    except _DAMAGE as error:
-      raise ValueError(
-          f'{path}: not a readable npz archive, truncated or damaged '
-          f'({error})') from error
-  return checked(episode, path)
+  return checked(_read(path, _known), path)
+
+
+def stored_steps(path):
+  """Agent steps of a stored episode, found without reading its images.
+
+  Raises:
+    ValueError: names the file and what is wrong.
+  """
+  arrays = _read(path, lambda key: key == 'reward')
+  if 'reward' not in arrays:
+    raise ValueError(f'{path}: keys missing: reward')
+  return len(arrays['reward']) - 1
 
 
 def find_episodes(directory):
@@ -83,7 +86,7 @@ def checked(episode, name='episode'):
   """The episode as NumPy arrays of the known and `log_*` keys, validated.
 
   Raises:
-    ValueError: Names the first fault; `name` starts the message.
+    ValueError: names the first fault; `name` starts the message.
   """
   missing = [key for key in KEYS if key not in episode]
   if missing:
@@ -112,18 +115,27 @@ def episode_return(episode):
 
 
 def return_statistics(returns):
-  """Mean, std, extremes and quartiles of one or more returns, by name."""
+  """Mean, its error, spread and quartiles of one or more returns, by name.
+
+  The standard deviation is that of the population the returns are drawn
+  from (n - 1), and the standard error that of their mean; a single return
+  tells nothing about either and gives zeros.
+  """
+  count = len(returns)
+  std = float(np.std(returns, ddof=1)) if count > 1 else 0.0
   low, first, median, third, high = np.percentile(
       returns, [0, 25, 50, 75, 100]).tolist()
   return {
-      'mean': float(np.mean(returns)), 'std': float(np.std(returns)),
-      'min': low, 'q25': first, 'median': median, 'q75': third, 'max': high}
+      'mean': float(np.mean(returns)), 'std': std,
+      'stderr': std / math.sqrt(count), 'min': low, 'q25': first,
+      'median': median, 'q75': third, 'max': high}
 
 
 def write_metadata(directory, metadata):
   """Writes the metadata of a dataset directory atomically."""
-  with _atomic(pathlib.Path(directory) / METADATA) as stream:
-    stream.write((json.dumps(metadata, indent=2) + '\n').encode())
+  text = json.dumps(metadata, indent=2) + '\n'
+  with files.replacing(pathlib.Path(directory) / METADATA) as temporary:
+    temporary.write_text(text, encoding='utf-8')
 
 
 def read_metadata(directory):
@@ -138,6 +150,19 @@ def read_metadata(directory):
   if not isinstance(metadata, dict):
     raise ValueError(f'{path}: must hold a JSON object of named values')
   return metadata
+
+
+def _read(path, wanted):
+  """Arrays of an archive whose keys are wanted, unchecked."""
+  with pathlib.Path(path).open('rb') as stream:
+    try:
+      archive = np.load(stream, allow_pickle=False)
+      names = [] if isinstance(archive, np.ndarray) else archive.files
+      return {key: archive[key] for key in names if wanted(key)}
+    except _DAMAGE as error:
+      raise ValueError(
+          f'{path}: not a readable npz archive, truncated or damaged '
+          f'({error})') from error
 
 
 def _known(key):
@@ -161,17 +186,3 @@ def _fault(key, array):
     row = int(np.argwhere(~np.isfinite(array))[0, 0])
     return f'is not finite in row {row}'
   return None
-
-
-@contextlib.contextmanager
-def _atomic(path):
-  # Readers see the whole file or none; the name must not end in .npz.
-  temporary = path.with_name(path.name + '.tmp')
-  try:
-    with temporary.open('wb') as stream:
-      yield stream
-      stream.flush()
-      os.fsync(stream.fileno())
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)

@@ -17,12 +17,12 @@ def parse(argv, directory):
   Prints a list of all overlays and keys and exits on `-h` or `--help`.
 
   Args:
-    argv: Arguments after the program name.
-    directory: Folder of defaults.yaml and of the overlays, <name>.yaml.
+    argv: arguments after the program name.
+    directory: folder of defaults.yaml and of the overlays, <name>.yaml.
 
   Raises:
-    ValueError: Anything wrong with an overlay, flag or value.
-    FileNotFoundError: There is no defaults.yaml.
+    ValueError: anything wrong with an overlay, flag or value.
+    FileNotFoundError: there is no defaults.yaml.
   """
   directory = pathlib.Path(directory)
   defaults = directory / 'defaults.yaml'

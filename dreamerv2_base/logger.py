@@ -1,12 +1,10 @@
 """Metrics as JSON lines and TensorBoard summaries, videos as GIF files."""
 
 import collections
-import contextlib
 import io
 import json
 import logging
 import math
-import os
 import pathlib
 import re
 import sys
@@ -15,7 +13,11 @@ import imageio.v3 as imageio
 import numpy as np
 import tqdm
 
+from dreamerv2_base import files
+
 FPS = 20
+# Their messages are for the people who run the programs.
+PACKAGES = 'dreamerv2_base', 'coworld_tf'
 
 
 class Logger:
@@ -25,16 +27,14 @@ class Logger:
     """Opens or continues the logs of a run.
 
     Args:
-      logdir: Folder for metrics.jsonl, videos/ and images/, created.
-      tensorboard: Whether to write TensorBoard summaries as well.
+      logdir: folder for metrics.jsonl and videos/, created.
+      tensorboard: whether to write TensorBoard summaries as well.
     """
     self._logdir = pathlib.Path(logdir)
     self._logdir.mkdir(parents=True, exist_ok=True)
     self._metrics = self._logdir / 'metrics.jsonl'
-    _drop_partial_line(self._metrics)
     self._tensorboard = TensorBoard(self._logdir) if tensorboard else None
     self._scalars = collections.defaultdict(list)
-    self._images = {}
     self._videos = {}
 
   def scalar(self, name, value):
@@ -49,21 +49,17 @@ class Logger:
     for name, value in mapping.items():
       self.scalar(f'{prefix}/{name}' if prefix else name, value)
 
-  def image(self, name, image):
-    """Keeps an image [H, W, C] for the next write; see `video`."""
-    self._images[name] = _pixels(name, image, 3)
-
   def video(self, name, video):
     """Keeps a video for the next write.
 
     Args:
-      name: Metric name; the file is named like it, '/' becoming '_'.
+      name: metric name; the file is named like it, '/' becoming '_'.
       video: [T, H, W, C] with 1 or 3 channels, uint8 or float in 0..1.
 
     Raises:
-      ValueError: Another shape.
+      ValueError: another shape.
     """
-    self._videos[name] = _pixels(name, video, 4)
+    self._videos[name] = _pixels(name, video)
 
   def write(self, step, **fields):
     """Writes everything collected since the last call.
@@ -72,8 +68,8 @@ class Logger:
     accepts and `read_metrics` turns into NaN.
 
     Args:
-      step: Integer position on the horizontal axis.
-      **fields: Further entries of the JSON line, for example the phase.
+      step: integer position on the horizontal axis.
+      **fields: further entries of the JSON line, for example the phase.
     """
     step = int(step)
     scalars = {name: np.mean(x) for name, x in self._scalars.items()}
@@ -82,19 +78,15 @@ class Logger:
       record.update({name: _short(x) for name, x in scalars.items()})
       with self._metrics.open('a', encoding='utf-8') as file:
         file.write(json.dumps(record, allow_nan=False) + '\n')
-    images = {name: _png(x) for name, x in self._images.items()}
     videos = {name: _gif(x) for name, x in self._videos.items()}
-    for name, data in images.items():
-      self._save(f'images/{_stem(name)}-{step}.png', data)
     for name, data in videos.items():
       self._save(f'videos/{_stem(name)}-{step}.gif', data)
     if self._tensorboard:
-      pictures = {**self._images, **self._videos}
       self._tensorboard.write(step, scalars, {
-          name: (*pictures[name].shape[-3:-1], data)
-          for name, data in {**images, **videos}.items()})
-    for collected in (self._scalars, self._images, self._videos):
-      collected.clear()
+          name: (*self._videos[name].shape[1:3], data)
+          for name, data in videos.items()})
+    self._scalars.clear()
+    self._videos.clear()
 
   def close(self):
     """Closes the TensorBoard file."""
@@ -104,7 +96,7 @@ class Logger:
   def _save(self, name, data):
     path = self._logdir / name
     path.parent.mkdir(exist_ok=True)
-    with replacing(path) as temporary:
+    with files.replacing(path) as temporary:
       temporary.write_bytes(data)
 
 
@@ -118,12 +110,12 @@ class TensorBoard:
     self._metadata = metadata.create_summary_metadata('', '')
     self._writer = tf.summary.create_file_writer(str(logdir))
 
-  def write(self, step, scalars, pictures):
-    """Writes scalars by name and (height, width, PNG or GIF) by name."""
+  def write(self, step, scalars, videos):
+    """Writes scalars by name and (height, width, GIF) by name."""
     with self._writer.as_default(step):
       for name, value in scalars.items():
         self._tf.summary.scalar(name, value)
-      for name, (height, width, data) in pictures.items():
+      for name, (height, width, data) in videos.items():
         # An image summary is any encoded image behind its width and height,
         # hence also an animation, which tf.summary.image cannot encode.
         value = [str(width).encode(), str(height).encode(), data]
@@ -144,12 +136,13 @@ class TerminalHandler(logging.Handler):
 
 
 def setup_terminal():
-  """Shows the messages of `logging.getLogger('coworld')` on the terminal."""
-  log = logging.getLogger('coworld')
-  log.setLevel(logging.INFO)
-  log.propagate = False
-  if not any(isinstance(x, TerminalHandler) for x in log.handlers):
-    log.addHandler(TerminalHandler())
+  """Shows what the modules of this project log on the terminal."""
+  for name in PACKAGES:
+    log = logging.getLogger(name)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    if not any(isinstance(x, TerminalHandler) for x in log.handlers):
+      log.addHandler(TerminalHandler())
 
 
 def read_metrics(path):
@@ -158,8 +151,8 @@ def read_metrics(path):
   A last line that is not complete yet is left out.
 
   Raises:
-    FileNotFoundError: There is no such file.
-    ValueError: Another line is broken.
+    FileNotFoundError: there is no such file.
+    ValueError: another line is broken.
   """
   records = []
   *lines, _ = pathlib.Path(path).read_text(encoding='utf-8').split('\n')
@@ -174,36 +167,26 @@ def read_metrics(path):
 
 
 def rewind(path, step):
-  """Removes the records after a step, which a resumed run writes again."""
+  """Removes the records after a step, which a resumed run writes again.
+
+  Lines that a crash left incomplete or damaged go as well.
+  """
   path = pathlib.Path(path)
   if not path.exists():
     return
-  lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
-  keep = [
-      line for line in lines
-      if line.endswith('\n') and json.loads(line)['step'] <= step]
+  lines = path.read_bytes().splitlines(keepends=True)
+  keep = [line for line in lines if _is_until(line, step)]
   if len(keep) < len(lines):
-    with replacing(path) as temporary:
-      temporary.write_text(''.join(keep), encoding='utf-8')
+    with files.replacing(path) as temporary:
+      temporary.write_bytes(b''.join(keep))
 
 
-@contextlib.contextmanager
-def replacing(path):
-  """Yields a temporary path that takes the place of `path` at the end."""
-  path = pathlib.Path(path)
-  temporary = path.with_name(f'.tmp-{path.name}')
+def _is_until(line, step):
+  """Whether a line is complete, readable and of at most this step."""
   try:
-    yield temporary
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
-
-
-def _drop_partial_line(path):
-  """Removes what a killed run left behind the last complete line."""
-  if path.exists():
-    with path.open('r+b') as file:
-      file.truncate(file.read().rfind(b'\n') + 1)
+    return line.endswith(b'\n') and json.loads(line)['step'] <= step
+  except (ValueError, KeyError, TypeError):
+    return False
 
 
 def _short(value):
@@ -215,22 +198,17 @@ def _stem(name):
   return re.sub(r'[^\w.-]', '_', name)
 
 
-def _pixels(name, array, ndim):
+def _pixels(name, array):
   """Contiguous uint8 pixels with three channels."""
   array = np.asarray(array)
-  if array.ndim != ndim or array.shape[-1] not in (1, 3) or not array.size:
-    expected = '[T, H, W, C]' if ndim == 4 else '[H, W, C]'
+  if array.ndim != 4 or array.shape[-1] not in (1, 3) or not array.size:
     raise ValueError(
-        f"'{name}' must be {expected} with 1 or 3 channels, "
+        f"'{name}' must be [T, H, W, C] with 1 or 3 channels, "
         f'got shape {array.shape}')
   if array.dtype != np.uint8:
     array = np.rint(255 * np.clip(array.astype(np.float32), 0, 1))
   return np.array(
       np.broadcast_to(array, (*array.shape[:-1], 3)), np.uint8)
-
-
-def _png(image):
-  return imageio.imwrite('<bytes>', image, extension='.png')
 
 
 def _gif(video):

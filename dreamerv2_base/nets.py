@@ -123,12 +123,13 @@ class Decoder(tf.Module):
       self.dense = layers.Dense(feat, depth, init)
       self.deconvs, self.norms = [], []
       for index, kernel in enumerate(cnn_kernels):
+        last = index == len(cnn_kernels) - 1
         inputs, size = depth, 2 * (size - 1) + kernel
         depth = int(2 ** (len(cnn_kernels) - index - 2) * cnn_depth)
-        if index == len(cnn_kernels) - 1:
-          depth, norm = sum(shapes[key][2] for key in self.cnn_keys), 'none'
+        if last:
+          depth = sum(shapes[key][2] for key in self.cnn_keys)
         self.deconvs.append(layers.Deconv(inputs, depth, kernel, 2, init))
-        self.norms.append(layers.get_norm(norm, depth))
+        self.norms.append(layers.get_norm('none' if last else norm, depth))
       for key in self.cnn_keys:
         if shapes[key][:2] != (size, size):
           raise ValueError(

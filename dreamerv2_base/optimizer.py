@@ -57,10 +57,12 @@ class Optimizer(tf.Module):
       metrics[f'{name}_loss_scale'] = tf.identity(self.scale)
       with tape:
         loss = loss * self.scale
-      grads = [x / self.scale for x in tape.gradient(loss, self.targets)]
+      grads = tape.gradient(loss, self.targets)
     unused = [
         x.name for x, g in zip(self.targets, grads, strict=True) if g is None]
     assert not unused, f'{name} loss does not depend on {unused}'
+    if self.scale is not None:
+      grads = [x / self.scale for x in grads]
     norm = metrics[f'{name}_grad_norm'] = tf.linalg.global_norm(grads)
     apply = tf.constant(True) if self.scale is None else self._rescale(norm)
     if self.clip:

@@ -6,54 +6,51 @@ import time
 
 import tqdm
 
+_logger = logging.getLogger(__name__)
+
 INTERVAL = 10.0  # Seconds between plain lines.
 
 
 class Progress:
   """Shows label, count, rate and time left of a loop with known length."""
 
-  def __init__(self, total, label, initial=0):
+  def __init__(self, total, label, initial=0, unit='update'):
     """Starts the clock.
 
     Args:
-      total: Number of steps of the whole loop.
-      label: What is being done, for example 'source 3/11'.
-      initial: Steps already done, by an interrupted run.
+      total: number of units of the whole loop.
+      label: what is being done, for example 'source 3/11'.
+      initial: units already done, by an interrupted run.
+      unit: what is counted, in the singular.
     """
-    self._total, self._label = total, label
-    self._initial = self._done = initial
+    self._total, self._label, self._unit = total, label, unit
+    self._initial = self._done = min(initial, total)
     self._start = self._shown = time.monotonic()
-    self._note = ''
     self._bar = None
     if sys.stderr.isatty():
       self._bar = tqdm.tqdm(
-          total=total, desc=label, initial=initial, unit='step',
+          total=total, desc=label, initial=self._initial, unit=f' {unit}s',
           dynamic_ncols=True, mininterval=0.5)
 
-  def update(self, steps=1):
-    """Counts further steps."""
-    self._done += steps
+  def update(self, count=1):
+    """Counts further units, of which those past the total are not shown."""
+    count = min(count, self._total - self._done)
+    self._done += count
     if self._bar is not None:
-      self._bar.update(steps)
+      self._bar.update(count)
     elif time.monotonic() - self._shown >= INTERVAL:
       self._shown = time.monotonic()
-      logging.getLogger('coworld').info(self.line())
-
-  def note(self, text):
-    """Sets a short text behind the numbers, for example the last loss."""
-    self._note = text
-    if self._bar is not None:
-      self._bar.set_postfix_str(text, refresh=False)
+      _logger.info(self.line())
 
   def line(self):
-    """'source 3/11: 1200/5000 steps, 9.8/s, 6m20s left'."""
+    """'source 3/11: 1200/5000 updates, 9.8/s, 6m20s left'."""
     seconds = max(time.monotonic() - self._start, 1e-6)
     rate = (self._done - self._initial) / seconds
-    parts = [f'{self._label}: {self._done}/{self._total} steps']
+    parts = [f'{self._label}: {self._done}/{self._total} {self._unit}s']
     if rate:
-      left = max(self._total - self._done, 0) / rate
+      left = (self._total - self._done) / rate
       parts += [f'{rate:.3g}/s', f'{duration(left)} left']
-    return ', '.join(parts + [self._note] * bool(self._note))
+    return ', '.join(parts)
 
   def close(self):
     """Leaves the bar as it is; further messages go below it."""

@@ -15,29 +15,32 @@ _logger = logging.getLogger(__name__)
 
 
 class Replay:
-  """All episodes of one directory; grows by `append`, read by `sample`.
-
-  Offline datasets and the replay of an online agent are the same store. The
-  directory must exist, and may be empty.
-
-  Args:
-    directory: Where the episode files are and new ones are written.
-    capacity: Agent steps to keep in memory, 0 for all. The oldest episodes
-      leave memory first and at least one stays; files are never deleted.
-    prioritize_ends: Whether the last rows of an episode are sampled as often
-      as those in the middle, at the expense of uniform start positions.
-
-  Raises:
-    FileNotFoundError: The directory does not exist.
-    ValueError: An episode is damaged or its shapes differ from the others.
-  """
+  """All episodes of one directory; grows by `append`, read by `sample`."""
 
   def __init__(self, directory, capacity=0, prioritize_ends=False):
+    """Reads the episodes.
+
+    Offline datasets and the replay of an online agent are the same store.
+
+    Args:
+      directory: existing folder of the episode files, which may be empty;
+        new ones are written there.
+      capacity: agent steps to keep in memory, 0 for all. The oldest episodes
+        leave memory first and at least one stays; files are never deleted.
+      prioritize_ends: whether the last rows of an episode are sampled as
+        often as those in the middle, at the expense of uniform start
+        positions.
+
+    Raises:
+      FileNotFoundError: the directory does not exist.
+      ValueError: an episode is damaged or its shapes differ from the others.
+    """
     self._directory = pathlib.Path(directory)
     self._capacity = capacity
     self._prioritize_ends = prioritize_ends
     self._episodes = collections.deque()  # Oldest first.
-    self._steps = 0
+    self.steps = 0  # Agent steps in memory.
+    self.total_steps = 0  # Agent steps on disk, whatever the capacity.
     self._shapes = None
     self._load()
 
@@ -47,17 +50,18 @@ class Replay:
     self._check_shapes(episode, 'episode')
     path = episodes.save_episode(self._directory, episode)
     self._episodes.append(episode)
-    self._steps += _steps(episode)
+    self.steps += _steps(episode)
+    self.total_steps += _steps(episode)
     while self._full(0) and len(self._episodes) > 1:
-      self._steps -= _steps(self._episodes.popleft())
+      self.steps -= _steps(self._episodes.popleft())
     return path
 
   def sample(self, batch, length, rng):
     """Draws sequences: uniform episode, then uniform start.
 
     Args:
-      batch: Number B of sequences.
-      length: Rows L of each; shorter episodes are skipped.
+      batch: number B of sequences.
+      length: rows L of each; shorter episodes are skipped.
       rng: NumPy Generator, the only source of randomness.
 
     Returns:
@@ -65,7 +69,7 @@ class Replay:
       the first row of each sequence.
 
     Raises:
-      ValueError: No episode has L rows.
+      ValueError: no episode has L rows.
     """
     usable = [ep for ep in self._episodes if len(ep['reward']) >= length]
     if not usable:
@@ -94,11 +98,11 @@ class Replay:
     start + 1, ..., so a resumed run continues the same stream.
 
     Args:
-      batch: Number B of sequences.
-      length: Rows L of each.
-      seed: Non-negative integer.
-      start: Index i of the first element.
-      prefetch: Samples drawn ahead of time. With 0 each is drawn when it is
+      batch: number B of sequences.
+      length: rows L of each.
+      seed: non-negative integer.
+      start: index i of the first element.
+      prefetch: samples drawn ahead of time. With 0 each is drawn when it is
         asked for, as a store that grows needs for results that do not
         depend on timing.
     """
@@ -123,7 +127,7 @@ class Replay:
   @property
   def stats(self):
     """Numbers of episodes and agent steps in memory and their returns."""
-    counts = {'episodes': len(self._episodes), 'steps': self._steps}
+    counts = {'episodes': len(self._episodes), 'steps': self.steps}
     if not self._episodes:
       return counts
     returns = [episodes.episode_return(ep) for ep in self._episodes]
@@ -132,25 +136,26 @@ class Replay:
         **counts, **{f'return_{k}': v for k, v in statistics.items()}}
 
   def _load(self):
-    paths = episodes.find_episodes(self._directory)
     begin = time.time()
     # Newest first, because these are the ones that stay. `None` shows the
     # bar on terminals only.
-    for path in tqdm.tqdm(
-        paths[::-1], 'Load episodes', delay=2, disable=None):
+    paths = episodes.find_episodes(self._directory)[::-1]
+    for path in tqdm.tqdm(paths, 'Load episodes', delay=2, disable=None):
       episode = episodes.load_episode(path)
       if self._episodes and self._full(_steps(episode)):
         break
       self._check_shapes(episode, path)
       self._episodes.appendleft(episode)
-      self._steps += _steps(episode)
+      self.steps += _steps(episode)
+    others = paths[len(self._episodes):]
+    self.total_steps = self.steps + sum(map(episodes.stored_steps, others))
     if time.time() - begin > 2:
       _logger.info(
           'Loaded %d episodes, %d steps, from %s',
-          len(self._episodes), self._steps, self._directory)
+          len(self._episodes), self.steps, self._directory)
 
   def _full(self, steps):
-    return 0 < self._capacity < self._steps + steps
+    return 0 < self._capacity < self.steps + steps
 
   def _check_shapes(self, episode, name):
     shapes = {key: episode[key].shape[1:] for key in ('image', 'action')}

@@ -51,6 +51,8 @@ class WorldModel(tf.Module):
   def loss(self, batch, seed, terms=None):
     """Computes the weighted sum of all losses.
 
+    Decoder outputs that loss_scales does not name have weight 1.
+
     Args:
       batch: dict of [B, L, ...] as stored in episodes.
       seed: stateless seed.

@@ -8,16 +8,25 @@ import ctypes.util
 import difflib
 import numbers
 import os
+import pathlib
 import sys
 
 from envs import dmc_names, wrappers
 
+QUALITIES = ('exact', 'fast')
+# The backend that `envs.headless` saw rendering, kept with the libraries.
+BACKEND = pathlib.Path(sys.prefix) / '.mujoco_gl'
+
+
+def _backend():
+  if BACKEND.is_file():
+    return BACKEND.read_text().strip()
+  return 'egl' if ctypes.util.find_library('EGL') else 'osmesa'
+
+
 # Simulators read this once, when they are imported.
 if 'MUJOCO_GL' not in os.environ:
-  os.environ['MUJOCO_GL'] = (
-      'egl' if ctypes.util.find_library('EGL') else 'osmesa')
-
-QUALITIES = ('exact', 'fast')
+  os.environ['MUJOCO_GL'] = _backend()
 
 
 def make(task, seed=0, size=64, action_repeat=1, time_limit=0,

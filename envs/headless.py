@@ -1,6 +1,7 @@
 """Checks that MuJoCo renders without a display: `python -m envs.headless`.
 
-Exits with status 0 when it does. Otherwise installs the missing libraries
+Exits with status 0 when it does, and leaves the backend's name in the virtual
+environment for `envs` to use. Otherwise installs the missing libraries
 where it may (as root, with apt-get), or prints the command and exits with 2.
 """
 
@@ -8,6 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
+
+import envs
 
 BACKENDS = ('egl', 'osmesa')
 PACKAGES = 'libegl1 libopengl0 libgl1 libgl1-mesa-dri'
@@ -53,6 +56,9 @@ def main():
     print('error: no headless rendering (EGL or OSMesa); on Debian/Ubuntu '
           f'run: sudo apt-get install -y {PACKAGES}', file=sys.stderr)
     return 2
+  # An installed EGL may be broken, so `envs` should not have to guess.
+  if sys.prefix != sys.base_prefix:
+    envs.BACKEND.write_text(found + '\n')
   print(f'Headless rendering works with MUJOCO_GL={found}.')
   return 0
 

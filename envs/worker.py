@@ -21,6 +21,14 @@ import envs
 ROOT = pathlib.Path(__file__).parents[1]
 
 
+class WorkerError(RuntimeError):
+  """A worker failed, died or gave no answer.
+
+  The first line of the message says which and how, the others are the last
+  words of the process.
+  """
+
+
 class Worker:
   """The environment of `envs.make` in another process."""
 
@@ -35,7 +43,7 @@ class Worker:
 
     Raises:
       ValueError: If the task or a setting is wrong.
-      RuntimeError: If the process fails, dies or does not answer in time. The
+      WorkerError: If the process fails, dies or does not answer in time. The
         same holds for `reset` and `step`.
     """
     self._name = f'{task} (seed {seed})'
@@ -103,7 +111,7 @@ class Worker:
     self._waiting = False
     if failure:
       message, trace = failure
-      cause = RuntimeError(f'{self._name}: the worker failed:\n{trace}')
+      cause = WorkerError(f'{self._name}: the worker failed\n{trace}')
       if message is None:
         raise cause
       raise ValueError(message) from cause
@@ -118,7 +126,7 @@ class Worker:
     self._log.seek(0)
     output = self._log.read().decode(errors='replace')[-4000:]
     self.close()
-    return RuntimeError(f'{self._name}: the worker {event}\n{output}'.strip())
+    return WorkerError(f'{self._name}: the worker {event}\n{output}'.strip())
 
 
 def _environment():

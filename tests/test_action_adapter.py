@@ -30,7 +30,8 @@ class Simulator:
     ('pad_max', 4, 5, 5), ('pad_max', 5, 4, 5), ('pad_max', 4, 4, 4),
     ('slice', 4, 5, 4), ('semantic', 4, 5, 4), ('zero', 6, 5, 6)])
 def test_size_of_the_source_agent(mode, source, target, size):
-  assert action_adapter.source_size(mode, source, target) == size
+  index = [0, 1, 2, 4]
+  assert action_adapter.source_size(mode, source, target, index) == size
 
 
 def test_unknown_mode_is_named():
@@ -50,10 +51,11 @@ def test_target_actions_for_the_source(mode, size, expected):
   np.testing.assert_array_equal(result, [[expected] * 3] * 2)
 
 
-@pytest.mark.parametrize('size, index', [(3, [0, 1]), (2, [0, 5])])
-def test_wrong_index_is_an_error(size, index):
-  with pytest.raises(ValueError, match='semantic_index.*of the 5 target'):
-    action_adapter.adapt(tf.zeros([1, 1, 5]), size, 'semantic', index)
+@pytest.mark.parametrize('index', [[0, 1], [0, 1, 5], [0, 1, -1]])
+def test_wrong_index_is_an_error(index):
+  action_adapter.source_size('slice', 3, 5, index)
+  with pytest.raises(ValueError, match='index.*name 3 of the 5 target'):
+    action_adapter.source_size('semantic', 3, 5, index)
 
 
 def test_padded_simulator_shows_and_drops_unused_actions():

@@ -66,7 +66,7 @@ def test_last_round_has_no_source_block():
 
 
 def test_online_agent_never_meets_a_target():
-  blocks = run(warmup=0, rounds=0, source_pretrain=2)
+  blocks = run(target=False, source_pretrain=2)
   assert blocks == [
       ('prefill', 5000), ('evaluate_source', 0), ('source', 10_000),
       ('evaluate_source', 0), ('source', 10_000), ('evaluate_final', 0)]

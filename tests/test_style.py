@@ -14,7 +14,8 @@ MAY_IMPORT = {
     'coworld_tf': {'dreamerv2_base', 'envs'},
     'dreamerv2_base': set(),
     'envs': set(),
-    'tests': {'coworld_tf', 'dreamerv2_base', 'envs'},
+    'benchmarks': {'coworld_tf', 'dreamerv2_base', 'envs'},
+    'tests': {'benchmarks', 'coworld_tf', 'dreamerv2_base', 'envs'},
 }
 TENSORFLOW = {'tensorflow', 'tensorflow_probability', 'tf_keras', 'keras'}
 
@@ -22,6 +23,8 @@ LIBRARY = sorted([
     'train.py', *(path.relative_to(ROOT).as_posix()
                   for package in PACKAGES
                   for path in ROOT.glob(f'{package}/**/*.py'))])
+BENCHMARKS = sorted(
+    path.relative_to(ROOT).as_posix() for path in ROOT.glob('benchmarks/*.py'))
 TESTS = sorted(
     path.relative_to(ROOT).as_posix() for path in ROOT.glob('tests/**/*.py'))
 OVERLAYS = sorted(
@@ -187,13 +190,13 @@ def uncommented_lines(text):
   return lines
 
 
-@pytest.mark.parametrize('path', LIBRARY + TESTS)
+@pytest.mark.parametrize('path', LIBRARY + BENCHMARKS + TESTS)
 def test_module_follows_the_rules(path):
   text = (ROOT / path).read_text()
   tree = ast.parse(text)
   errors = [*import_errors(path, tree), *construct_errors(path, tree),
             *size_errors(path, text, tree)]
-  if path in LIBRARY:
+  if path not in TESTS:
     errors += docstring_errors(path, tree)
   assert not errors, '\n'.join(errors)
 
@@ -226,6 +229,8 @@ def test_overlay_only_overrides(name):
     ('coworld_tf/stages/a.py', 'from dreamerv2_base import returns'),
     ('coworld_tf/analysis/a.py', 'from coworld_tf import trainer'),
     ('coworld_tf/analysis/a.py', 'from coworld_tf.trainer import Trainer'),
+    ('coworld_tf/a.py', 'from benchmarks import machine'),
+    ('benchmarks/a.py', 'import train'),
     ('tests/test_a.py', 'import train'),
 ])
 def test_wrong_import_is_found(path, code):

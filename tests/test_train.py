@@ -3,12 +3,17 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+
+from coworld_tf import inputs, methods
+from dreamerv2_base import flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PHASES = [
@@ -22,9 +27,10 @@ def command(*args):
   return [sys.executable, str(ROOT / 'train.py'), *map(str, args)]
 
 
-def run(*args):
+def run(*args, **variables):
   return subprocess.run(
-      command(*args), capture_output=True, text=True, timeout=280)
+      command(*args), capture_output=True, text=True, timeout=280,
+      env={**os.environ, **variables})
 
 
 def collect(task, directory):
@@ -33,6 +39,14 @@ def collect(task, directory):
        '--policy', 'random', '--steps', '300', '--time_limit', '25',
        '--action_repeat', '1', '--quality', 'fast', '--out',
        str(directory)], check=True, cwd=ROOT, capture_output=True)
+
+
+def wait_for(text, path, process):
+  deadline = time.time() + 200
+  while not path.exists() or text not in path.read_text():
+    assert process.poll() is None, process.communicate()
+    assert time.time() < deadline
+    time.sleep(0.1)
 
 
 def records(path):
@@ -57,11 +71,7 @@ def trained(dataset, tmp_path_factory):
       logdir, '--checkpoint_every', 1)
   process = subprocess.Popen(
       args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-  path, deadline = logdir / 'metrics.jsonl', time.time() + 200
-  while not path.exists() or '"source_aligned"' not in path.read_text():
-    assert process.poll() is None, process.communicate()
-    assert time.time() < deadline
-    time.sleep(0.1)
+  wait_for('"source_aligned"', logdir / 'metrics.jsonl', process)
   process.send_signal(signal.SIGKILL)
   process.communicate()
   result = subprocess.run(args, capture_output=True, text=True, timeout=280)
@@ -133,15 +143,20 @@ def test_what_is_left_on_disk(trained):
   assert list(logdir.glob('events.out.tfevents.*'))
 
 
-def test_finished_run_is_not_repeated(trained, dataset):
+def test_finished_run_is_not_repeated_wherever_it_is(
+    trained, dataset, tmp_path):
   logdir, _ = trained
+  moved = tmp_path / 'moved'
+  shutil.copytree(logdir, moved)
+  shutil.copytree(dataset, tmp_path / 'data')
   before = (logdir / 'metrics.jsonl').read_text()
   result = run(
       '--configs', 'coworld', 'debug', '--source_task', 'dummy_3',
-      '--target_task', 'dummy_2', '--offline_dir', dataset, '--logdir',
-      logdir, '--checkpoint_every', 1)
+      '--target_task', 'dummy_2', '--offline_dir', tmp_path / 'data',
+      '--logdir', moved)
   assert result.returncode == 0, result.stderr
-  assert (logdir / 'metrics.jsonl').read_text() == before
+  assert 'this run is finished' in result.stderr
+  assert (moved / 'metrics.jsonl').read_text() == before
 
 
 def test_other_config_is_refused(trained, dataset):
@@ -156,8 +171,7 @@ def test_online_agent_on_a_real_simulator(tmp_path):
   result = run(
       '--configs', 'dmc', 'dreamerv2', 'debug', '--task',
       'dmc_cartpole_balance', '--logdir', tmp_path / 'run', '--pretrain', 0,
-      '--schedule.warmup', 0, '--schedule.rounds', 0,
-      '--schedule.source_steps', 20, '--evaluation.source_episodes', 1)
+      '--schedule.source_steps', 20)
   assert result.returncode == 0, result.stderr
   summary = json.loads((tmp_path / 'run' / 'summary.json').read_text())
   assert summary['method'] == 'dreamerv2'
@@ -166,8 +180,80 @@ def test_online_agent_on_a_real_simulator(tmp_path):
   assert summary['source_updates'] == 2
 
 
-def refused(args, texts):
-  result = run(*args)
+def test_interrupt_leaves_one_line_and_no_process(dataset, tmp_path):
+  process = subprocess.Popen(
+      command(
+          '--configs', 'coworld', 'debug', '--source_task', 'dummy_2',
+          '--target_task', 'dummy_2', '--offline_dir', dataset, '--logdir',
+          tmp_path / 'run', '--schedule.model_updates', 1000),
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+      start_new_session=True)
+  wait_for('"target_model"', tmp_path / 'run' / 'metrics.jsonl', process)
+  os.killpg(process.pid, signal.SIGINT)  # As a terminal does.
+  _, stderr = process.communicate(timeout=60)
+  assert process.returncode == 130, stderr
+  assert stderr.endswith('\nstopped; the same command continues\n')
+  assert 'Traceback' not in stderr and 'Exception' not in stderr
+  with pytest.raises(ProcessLookupError):
+    os.killpg(process.pid, 0)
+
+
+def build(dataset, logdir, *args):
+  """A trainer in this process that is done after one target update."""
+  config = flags.parse([
+      '--configs', 'coworld', 'debug', '--offline_dir', str(dataset),
+      '--log_every', '1000', '--schedule.prefill', '25',
+      '--schedule.source_pretrain', '0', '--schedule.warmup', '0',
+      '--schedule.rounds', '1', '--schedule.target_steps', '5',
+      '--evaluation.final_episodes', '1', *args], ROOT / 'configs')
+  return methods.build(config, logdir, inputs.open_dataset(config))
+
+
+TASKS = ('--source_task', 'dummy_2', '--target_task', 'dummy_2')
+
+
+def test_target_may_start_from_the_source(dataset, tmp_path):
+  trainer = build(
+      dataset, tmp_path, *TASKS, '--coworld.target_init', 'from_source',
+      '--model_opt.lr', '0')
+  models = [x.wm.opt.targets for x in (trainer.source, trainer.target)]
+  equal = lambda: all(np.array_equal(*pair) for pair in zip(*models))
+  assert not equal()
+  trainer.run()
+  assert int(trainer.target.updates) == 1 and equal()
+  # Fewer updates than log_every are still logged, under their own phase.
+  phases = {
+      record['phase'] for record in records(tmp_path / 'metrics.jsonl')
+      if 'target/image_loss' in record}
+  assert phases == {'target'}
+
+
+def test_dataset_must_fit_the_simulator_of_the_target(dataset, tmp_path):
+  trainer = build(
+      dataset, tmp_path, '--source_task', 'dummy_2', '--target_task',
+      'dummy_3', '--allow_mismatch', 'True')
+  with pytest.raises(ValueError, match='actions have size 2, those of dum'):
+    trainer.run()
+
+
+def test_refused_command_can_be_corrected(dataset, tmp_path):
+  refused(
+      ['--configs', 'coworld', 'debug', '--source_task', 'dummy_3',
+       '--target_task', 'dummy_2', '--offline_dir', dataset, '--logdir',
+       tmp_path / 'run', '--coworld.target_init', 'from_source'],
+      ['coworld.target_init: from_source', 'action sizes'])
+  assert not (tmp_path / 'run').exists()
+
+
+def test_simulator_that_does_not_render_is_one_line(tmp_path):
+  refused(
+      ['--configs', 'dmc', 'dreamerv2', 'debug', '--logdir', tmp_path],
+      ['dmc_walker_walk (seed 0): the worker failed: ', 'MUJOCO_GL'],
+      MUJOCO_GL='wgl')
+
+
+def refused(args, texts, **variables):
+  result = run(*args, **variables)
   assert result.returncode == 2
   assert result.stdout == ''
   (line,) = result.stderr.splitlines()
@@ -188,6 +274,7 @@ def refused(args, texts):
     ('--logdir DIR/log', ['offline_dir']),
     ('--offline_dir DIR/truncated', ['logdir']),
     ('--precision 8', ['precision', 'bfloat16']),
+    ('--offline_dir DIR/empty --logdir DIR/log --eta.mode const', ['eta.mo']),
 ])
 def test_bad_input(args, texts, dataset, tmp_path):
   (tmp_path / 'empty').mkdir()

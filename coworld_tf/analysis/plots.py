@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib import figure, image, patches, ticker
 
-from dreamerv2_base import logger
+from dreamerv2_base import files, logger
 
 DOMAINS = {'source': '#dd8452', 'target': '#3b6fb6'}
 REFERENCES = {'random': '#9a9a9a', 'dataset': '#55a868'}
@@ -35,16 +35,16 @@ def curves(logdir, out_path, groups, columns=3):
   Phases found in the records are shaded in the colour of their domain.
 
   Args:
-    logdir: Folder of metrics.jsonl.
-    out_path: PNG file to write.
+    logdir: folder of metrics.jsonl.
+    out_path: the PNG file to write.
     groups: {panel title: {label: metric name, or a number that is drawn as
       a dashed line}}. Labels with 'source', 'target', 'random' or 'dataset'
       get the colour of these.
-    columns: Number of panels side by side.
+    columns: number of panels side by side.
 
   Raises:
-    FileNotFoundError: There is no metrics.jsonl.
-    ValueError: It holds none of the metrics.
+    FileNotFoundError: there is no metrics.jsonl.
+    ValueError: it holds none of the metrics.
   """
   path = pathlib.Path(logdir) / 'metrics.jsonl'
   records = logger.read_metrics(path)
@@ -80,7 +80,7 @@ def returns_bar(returns, out_path):
 
   Args:
     returns: {label: {'mean': number, 'stderr': number}}, drawn in order.
-    out_path: PNG file to write.
+    out_path: the PNG file to write.
   """
   with matplotlib.rc_context({**STYLE, 'axes.grid.axis': 'y'}):
     fig = figure.Figure(
@@ -107,8 +107,8 @@ def contact_sheet(frames, out_path, columns):
 
   Args:
     frames: [N, H, W, 3] uint8; small images are enlarged by whole pixels.
-    out_path: PNG file to write.
-    columns: Number of images side by side.
+    out_path: the PNG file to write.
+    columns: number of images side by side.
   """
   frames = np.asarray(frames)
   count, height, width, channels = frames.shape
@@ -122,30 +122,21 @@ def contact_sheet(frames, out_path, columns):
     top = gap + index // columns * height
     left = gap + index % columns * width
     sheet[top:top + height - gap, left:left + width - gap] = frame
-  with logger.replacing(out_path) as temporary:
-    image.imsave(temporary, sheet)
+  with files.replacing(out_path) as temporary:
+    image.imsave(temporary, sheet, format='png')
 
 
 def series(records, name):
-  """Steps and values of one metric.
-
-  Where the steps go back, a resumed run repeated what an interrupted one
-  had done, and its values replace the earlier ones.
-  """
-  points = []
-  for record in records:
-    if name in record:
-      while points and points[-1][0] >= record['step']:
-        points.pop()
-      points.append((record['step'], record[name]))
-  return tuple(np.array(points, np.float64).reshape(-1, 2).T)
+  """Steps and values of one metric, the last value of each step."""
+  points = {x['step']: x[name] for x in records if name in x}
+  return tuple(np.array([*points.items()], np.float64).reshape(-1, 2).T)
 
 
 def phases(records):
   """Spans of equal phase as a list of (name, first step, last step)."""
   spans, last = [], 0
   for record in records:
-    if 'phase' not in record or record['step'] < last:
+    if 'phase' not in record:
       continue
     name, step = record['phase'], record['step']
     if spans and spans[-1][0] == name:
@@ -227,5 +218,5 @@ def _color(label, index):
 
 
 def _save(fig, path):
-  with logger.replacing(path) as temporary:
+  with files.replacing(path) as temporary:
     fig.savefig(temporary, format='png')

@@ -12,13 +12,11 @@ import importlib.metadata
 import pathlib
 import platform
 import sys
-import time
 
 import numpy as np
-import tqdm
 
 from coworld_tf import cli
-from dreamerv2_base import driver, episodes
+from dreamerv2_base import driver, episodes, logger, progress
 from envs import worker
 
 
@@ -27,6 +25,7 @@ def main(argv=None):
   args = parse_arguments(argv)
   request = {'task': args.task, **vars(args)}
   request.pop('out')
+  logger.setup_terminal()
   with contextlib.ExitStack() as stack:
     with cli.input_errors():
       check_arguments(args)
@@ -55,11 +54,11 @@ def collect(directory, request, workers, policy, done):
   """Adds whole episodes until the dataset has the requested frames.
 
   Args:
-    directory: Existing directory for the episodes and the metadata.
-    request: Settings to record; reads requested_frames and action_repeat.
-    workers: Environments, stepped in lockstep, so that the order of the
+    directory: existing directory for the episodes and the metadata.
+    request: settings to record; reads requested_frames and action_repeat.
+    workers: environments, stepped in lockstep, so that the order of the
       episodes does not depend on the speed of any.
-    policy: As for `driver.Driver`.
+    policy: as for `driver.Driver`.
     done: (agent steps, return) of each episode already there.
 
   Returns:
@@ -85,10 +84,12 @@ def collect(directory, request, workers, policy, done):
 
   write(complete=False)
   rollout = driver.Driver(workers, on_episode=[keep])
-  with Progress(request['requested_frames'], frames()) as progress:
-    while frames() < request['requested_frames']:
+  total = request['requested_frames']
+  bar = progress.Progress(total, 'collect', frames(), 'frame')
+  with contextlib.closing(bar):
+    while frames() < total:
       rollout(policy, steps=len(workers))
-      progress.show(rollout.steps * repeat)
+      bar.update(len(workers) * repeat)
   return write(complete=True)
 
 
@@ -110,7 +111,7 @@ def find_progress(directory, request):
     the dataset is complete.
 
   Raises:
-    ValueError: The directory holds something else than this dataset.
+    ValueError: the directory holds something else than this dataset.
   """
   if not directory.exists() or not any(directory.iterdir()):
     return [], False
@@ -167,38 +168,8 @@ def versions():
   return {**found, 'python': platform.python_version()}
 
 
-class Progress:
-  """Frames so far: a bar on a terminal, else a line every few seconds."""
-
-  def __init__(self, total, initial, interval=5):
-    self._total, self._initial, self._interval = total, initial, interval
-    self._bar = tqdm.tqdm(
-        total=total, initial=initial, unit=' frames', disable=None)
-    self._begin = self._last = time.time()
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *_):
-    self._bar.close()
-
-  def show(self, added):
-    """Shows the number of frames added since the start."""
-    # The last episodes may go past the total.
-    count = min(self._initial + added, self._total)
-    self._bar.update(count - self._bar.n)
-    now = time.time()
-    if self._bar.disable and now > self._last + self._interval:
-      self._last = now
-      print(tqdm.tqdm.format_meter(
-          count, self._total, now - self._begin, unit=' frames', ncols=60,
-          initial=self._initial), flush=True)
-
-
 def parse_arguments(argv=None):
   """Parses the command line; its names are those of the metadata."""
-  def camera(text):
-    return int(text) if text.isdecimal() else text
   parser = argparse.ArgumentParser(
       prog='python -m coworld_tf.datasets.collect', allow_abbrev=False,
       description='Make an offline dataset by running a policy.',
@@ -219,14 +190,14 @@ def parse_arguments(argv=None):
       default=argparse.SUPPRESS,
       help='directory of the dataset, made if it does not exist')
   add('--seed', type=int, default=0, help='of simulators and policy')
-  add('--quality', choices=['exact', 'fast'], default='fast',
+  add('--quality', choices=['exact', 'fast'], default='exact',
       help='rendering; evaluation must use the same')
-  add('--action_repeat', type=int, default=2, metavar='R',
+  add('--action_repeat', type=int, default=1, metavar='R',
       help='frames per agent step')
   add('--time_limit', type=int, default=0, metavar='STEPS',
       help='agent steps per episode, 0 for the limit of the environment')
   add('--size', type=int, default=64, help='image height and width')
-  add('--camera', type=camera, default=0, help='its number or name')
+  add('--camera', type=int, default=0, help='camera of DMC tasks')
   add('--envs', type=int, default=2, metavar='N',
       help='simulator processes; part of what makes the episodes')
   return parser.parse_args(argv)

@@ -6,13 +6,15 @@ import time
 import numpy as np
 import pytest
 
-from dreamerv2_base import episodes
+from coworld_tf.datasets import collect
+from dreamerv2_base import config, episodes
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def command(out, *, task='dummy_2', steps=600, **flags):
-  flags = {'task': task, 'steps': steps, 'out': out, 'size': 16, **flags}
+  flags = {'task': task, 'steps': steps, 'out': out, 'size': 16,
+           'action_repeat': 2, **flags}
   parts = [part for k, v in flags.items() for part in (f'--{k}', str(v))]
   return [sys.executable, '-m', 'coworld_tf.datasets.collect', *parts]
 
@@ -70,10 +72,34 @@ def test_metadata(dataset):
   assert versions['numpy'] == np.__version__
   assert metadata == {
       'task': 'dummy_2', 'policy': 'random', 'requested_frames': 600,
-      'seed': 0, 'quality': 'fast', 'action_repeat': 2, 'time_limit': 0,
+      'seed': 0, 'quality': 'exact', 'action_repeat': 2, 'time_limit': 0,
       'size': 16, 'camera': 0, 'envs': 2, 'episodes': 6, 'frames': 600,
       'steps': 300, 'returns': episodes.return_statistics(returns),
       'complete': True}
+
+
+def test_defaults_are_those_of_training():
+  flags = vars(collect.parse_arguments(
+      ['--task', 'dummy_2', '--steps', '1', '--out', 'x']))
+  defaults = config.load(ROOT / 'configs' / 'defaults.yaml')
+  for key in ('action_repeat', 'time_limit', 'size', 'camera', 'quality',
+              'seed'):
+    assert flags[key] == defaults[key], key
+
+
+def test_progress_without_a_terminal(tmp_path):
+  code = (
+      'import sys; from coworld_tf.datasets import collect; '
+      'from dreamerv2_base import progress; progress.INTERVAL = 0; '
+      'sys.exit(collect.main(sys.argv[1:]))')
+  arguments = command(tmp_path, steps=150)[3:]
+  result = subprocess.run(
+      [sys.executable, '-c', code, *arguments], cwd=ROOT,
+      capture_output=True, text=True, timeout=120)
+  assert result.returncode == 0, result.stderr
+  lines = result.stderr.splitlines()
+  assert lines[0].startswith('collect: 4/150 frames')
+  assert lines[-1].startswith('collect: 150/150 frames')
 
 
 def test_same_command_makes_the_same_episodes(dataset, tmp_path):
@@ -122,9 +148,9 @@ def test_continues_after_a_kill(tmp_path):
 
 def test_other_settings_are_refused(dataset):
   before = snapshot(dataset)
-  fails(run(dataset, quality='exact', steps=700), 'another dataset')
-  result = run(dataset, quality='exact')
-  fails(result, 'quality is fast there and exact here')
+  fails(run(dataset, quality='fast', steps=700), 'another dataset')
+  result = run(dataset, quality='fast')
+  fails(result, 'quality is exact there and fast here')
   assert snapshot(dataset) == before
 
 

@@ -194,3 +194,9 @@ def test_released_actions_leave_their_bounds(make):
 def test_unknown_gradient_is_named(make):
   with pytest.raises(ValueError, match="actor_grad: 'policy'"):
     make({'actor_grad': 'policy'})
+
+
+@pytest.mark.parametrize('key', ['actor_ent', 'actor_grad_mix'])
+def test_wrong_schedule_is_named(make, key):
+  with pytest.raises(ValueError, match=f"{key}: not a schedule: 'linear"):
+    make({key: 'linear(1,2)'})

@@ -52,6 +52,17 @@ def test_length_comes_from_the_arrays(tmp_path):
   assert len(episodes.load_episode(renamed)['reward']) == 6
 
 
+def test_stored_steps(tmp_path):
+  path = episodes.save_episode(tmp_path, make_episode(6))
+  assert episodes.stored_steps(path.rename(tmp_path / 'x-y-77.npz')) == 5
+  broken = write(tmp_path, {'action': np.zeros(3)})
+  with pytest.raises(ValueError, match='broken.npz: keys missing: reward'):
+    episodes.stored_steps(broken)
+  broken.write_bytes(b'half')
+  with pytest.raises(ValueError, match='broken.npz: not a readable npz'):
+    episodes.stored_steps(broken)
+
+
 def test_only_log_keys_are_kept_besides_the_known(tmp_path):
   extra = {'log_speed': np.arange(6), 'discount': np.ones(6)}
   path = write(tmp_path, {**make_episode(), **extra})
@@ -165,6 +176,9 @@ def test_metadata_errors(tmp_path):
 def test_returns():
   episode = {'reward': np.array([0, 1, 2.5], np.float32)}
   assert episodes.episode_return(episode) == 3.5
-  assert episodes.return_statistics([1, 2, 3, 4, 10]) == {
-      'mean': 4, 'std': np.sqrt(10), 'min': 1, 'q25': 2, 'median': 3,
-      'q75': 4, 'max': 10}
+  assert episodes.return_statistics([1, 2, 3, 4, 10]) == pytest.approx({
+      'mean': 4, 'std': np.sqrt(12.5), 'stderr': np.sqrt(2.5), 'min': 1,
+      'q25': 2, 'median': 3, 'q75': 4, 'max': 10})
+  one = episodes.return_statistics([5])
+  assert one == {
+      'std': 0, 'stderr': 0, **dict.fromkeys(set(one) - {'std', 'stderr'}, 5)}

@@ -1,6 +1,7 @@
-"""Logger: JSON lines, TensorBoard, GIF and PNG files."""
+"""Logger: JSON lines, TensorBoard, GIF files."""
 
 import json
+import logging
 import math
 import subprocess
 import sys
@@ -61,10 +62,29 @@ def test_half_written_line(plain, tmp_path):
   with path.open('a') as file:
     file.write('{"step": 2, "lo')
   assert logger.read_metrics(path) == [{'step': 1, 'loss': 1.0}]
+  logger.rewind(path, 1)
   resumed = logger.Logger(tmp_path / 'run', tensorboard=False)
   resumed.scalar('loss', 3)
   resumed.write(2)
   assert [x['loss'] for x in logger.read_metrics(path)] == [1.0, 3.0]
+
+
+def test_rewind(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  logger.rewind(path, 2)
+  assert not path.exists()
+  whole = b'{"step": 1, "x": null}\n{"step": 2}\n'
+  path.write_bytes(whole)
+  logger.rewind(path, 2)
+  assert path.read_bytes() == whole
+  damaged = [
+      b'{"step": 1, "x\n', b'\x00' * 64 + b'\n', b'\xff\xfe\n', b'\n',
+      b'[1]\n', b'{"step": null}\n', b'{"x": 1}\n']
+  path.write_bytes(
+      b''.join(damaged) + whole + b'{"step": 3}\n{"step": 2}')
+  logger.rewind(path, 2)
+  assert path.read_bytes() == whole
+  assert list(tmp_path.iterdir()) == [path]
 
 
 def test_broken_metrics(tmp_path):
@@ -90,20 +110,10 @@ def test_gif(plain, tmp_path):
   assert not (tmp_path / 'run' / 'metrics.jsonl').exists()
 
 
-def test_png(plain, tmp_path):
-  image = np.linspace(-0.1, 1.1, 6 * 4 * 3).reshape(6, 4, 3)
-  plain.image('frame', image)
-  plain.write(2)
-  result = imageio.imread(tmp_path / 'run' / 'images' / 'frame-2.png')
-  np.testing.assert_array_equal(
-      result, np.rint(255 * np.clip(np.float32(image), 0, 1)))
-
-
 @pytest.mark.parametrize('method, shape, message', [
     ('video', (4, 4, 3), r"'x' must be \[T, H, W, C\].*shape \(4, 4, 3\)"),
     ('video', (0, 4, 4, 3), r'shape \(0, 4, 4, 3\)'),
     ('video', (2, 4, 4, 2), 'with 1 or 3 channels'),
-    ('image', (4, 4), r"'x' must be \[H, W, C\]"),
     ('scalar', (1,), r"metric 'x' is no scalar, shape \(1,\)"),
 ])
 def test_wrong_shape(plain, method, shape, message):
@@ -114,32 +124,33 @@ def test_wrong_shape(plain, method, shape, message):
 def test_tensorboard(tmp_path):
   output = logger.Logger(tmp_path)
   output.scalar('loss', 2.5)
-  output.image('frame', moving_square()[0])
   output.video('eval', moving_square())
   output.write(7)
   output.close()
   events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
-  assert set(events.Tags()['tensors']) == {'loss', 'frame', 'eval'}
+  assert set(events.Tags()['tensors']) == {'loss', 'eval'}
   scalar, = events.Tensors('loss')
   assert scalar.step == 7 and tf.make_ndarray(scalar.tensor_proto) == 2.5
-  for name, extension in (('frame', '.png'), ('eval', '.gif')):
-    event, = events.Tensors(name)
-    width, height, data = event.tensor_proto.string_val
-    assert (width, height) == (b'24', b'16')
-    assert len(imageio.imread(data, extension=extension))
-    plugin = events.SummaryMetadata(name).plugin_data.plugin_name
-    assert plugin == 'images'
+  event, = events.Tensors('eval')
+  width, height, data = event.tensor_proto.string_val
+  assert (width, height) == (b'24', b'16')
+  np.testing.assert_array_equal(
+      imageio.imread(data, extension='.gif'), moving_square())
+  plugin = events.SummaryMetadata('eval').plugin_data.plugin_name
+  assert plugin == 'images'
 
 
-def test_failed_write_leaves_nothing(tmp_path):
-  path = tmp_path / 'x.png'
-  path.write_text('old')
-  with pytest.raises(RuntimeError):
-    with logger.replacing(path) as temporary:
-      temporary.write_text('half')
-      raise RuntimeError
-  assert path.read_text() == 'old'
-  assert list(tmp_path.iterdir()) == [path]
+def test_messages_of_both_packages_are_shown(capsys):
+  roots = [logging.getLogger(name) for name in logger.PACKAGES]
+  before = [(x.handlers[:], x.level, x.propagate) for x in roots]
+  logger.setup_terminal()
+  logger.setup_terminal()
+  for name in ('dreamerv2_base.replay', 'coworld_tf.trainer', 'other'):
+    logging.getLogger(name).info('from %s', name)
+  for log, (handlers, level, propagate) in zip(roots, before, strict=True):
+    log.handlers[:], log.level, log.propagate = handlers, level, propagate
+  assert capsys.readouterr().err.split('\n') == [
+      'from dreamerv2_base.replay', 'from coworld_tf.trainer', '']
 
 
 def test_tensorflow_only_for_tensorboard(tmp_path):

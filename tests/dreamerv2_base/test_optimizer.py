@@ -108,9 +108,10 @@ def test_scale_stays_at_least_one():
   assert float(problem.opt.scale) == 1
 
 
-def test_variable_without_gradient_is_an_error():
+@pytest.mark.parametrize('dtype', [tf.float32, tf.float16])
+def test_variable_without_gradient_is_an_error(dtype):
   used, unused = tf.Variable(1.0), tf.Variable(1.0, name='unused')
-  opt = optimizer.Optimizer('fit', [used, unused], 0.1)
+  opt = optimizer.Optimizer('fit', [used, unused], 0.1, dtype=dtype)
   with tf.GradientTape() as tape:
     loss = used ** 2
   with pytest.raises(AssertionError, match='fit.*unused'):

@@ -1,3 +1,6 @@
+import itertools
+import logging
+
 import numpy as np
 import pytest
 
@@ -117,8 +120,21 @@ def test_capacity_bounds_memory_and_keeps_files(tmp_path, capacity, kept):
   paths = [store.append(make_episode(11, label)) for label in range(5)]
   for one in (store, replay.Replay(tmp_path, capacity)):
     assert set(draw(one, 200, 5)[0]) == set(kept)
-    assert one.stats['steps'] == 10 * len(kept)
+    assert one.stats['steps'] == one.steps == 10 * len(kept)
+    assert one.total_steps == 50
   assert episodes.find_episodes(tmp_path) == paths
+
+
+def test_slow_loading_is_reported(tmp_path, monkeypatch, caplog):
+  store = replay.Replay(tmp_path)
+  store.append(make_episode(11))
+  clock = itertools.count(step=3)
+  log = logging.getLogger('dreamerv2_base')
+  monkeypatch.setattr(log, 'propagate', True)
+  monkeypatch.setattr(replay.time, 'time', lambda: next(clock))
+  with caplog.at_level(logging.INFO, log.name):
+    replay.Replay(tmp_path)
+  assert caplog.messages == [f'Loaded 1 episodes, 10 steps, from {tmp_path}']
 
 
 def test_statistics(tmp_path):

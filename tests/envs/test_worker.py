@@ -88,7 +88,7 @@ def test_wrong_input_is_a_value_error_and_not_fatal():
 
 def test_other_errors_name_task_and_seed_and_keep_the_traceback():
   with worker.Worker('dummy_2', seed=7) as remote:
-    with pytest.raises(RuntimeError) as error:
+    with pytest.raises(worker.WorkerError) as error:
       remote.step({'action': np.zeros(2)})
   assert 'dummy_2 (seed 7): the worker failed' in str(error.value)
   assert 'Traceback' in str(error.value)
@@ -99,7 +99,7 @@ def test_death_is_reported():
   remote = worker.Worker('dummy_2', seed=3)
   remote.reset()
   os.kill(remote._process.pid, signal.SIGSEGV)
-  with pytest.raises(RuntimeError) as error:
+  with pytest.raises(worker.WorkerError) as error:
     for _ in range(2):
       remote.step({'action': np.zeros(2)})
   assert 'dummy_2 (seed 3): the worker died with exit status -11' in str(
@@ -114,7 +114,8 @@ def test_silence_is_reported_and_ended():
   remote._timeout = 0.3
   pid = remote._process.pid
   os.kill(pid, signal.SIGSTOP)
-  with pytest.raises(RuntimeError, match='seed 3.*no answer in 0.3 seconds'):
+  message = 'seed 3.*no answer in 0.3 seconds'
+  with pytest.raises(worker.WorkerError, match=message):
     remote.reset()
   assert not alive(pid)
 

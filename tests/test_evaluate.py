@@ -1,0 +1,84 @@
+"""Evaluation: what is returned, and that every simulator is closed."""
+
+import gymnasium
+import numpy as np
+import pytest
+
+from coworld_tf import evaluate
+from dreamerv2_base import driver
+
+
+class Simulator:
+  """Episodes of one to three steps that pay the seed at each."""
+
+  def __init__(self, seed, log):
+    self.act_space = {'action': gymnasium.spaces.Box(-1, 1, (2,), np.float32)}
+    self._seed, self._log, self._episode = seed, log, 0
+    log.append(('open', seed))
+
+  def reset(self, blocking=True):
+    self._episode += 1
+    self._step = 0
+    return self._obs
+
+  def step(self, action, blocking=True):
+    self._step += 1
+    return self._obs
+
+  def close(self):
+    self._log.append(('close', self._seed))
+
+  def _obs(self):
+    return {
+        'image': np.full((4, 4, 3), 10 * self._episode, np.uint8),
+        'reward': np.float32(self._step and self._seed % 7),
+        'is_first': np.bool_(self._step == 0),
+        'is_last': np.bool_(self._step == self._episode),
+        'is_terminal': np.bool_(False)}
+
+
+def run(count, envs, log, seed=3):
+  return evaluate.evaluate(
+      lambda seed: Simulator(seed, log),
+      lambda space: driver.RandomPolicy(space, 0), count, envs, seed)
+
+
+def test_result():
+  log = []
+  result = run(count=3, envs=1, log=log)
+  (_, seed), closed = log
+  assert closed == ('close', seed)
+  assert result['lengths'] == [1, 2, 3]
+  assert result['returns'] == [seed % 7 * steps for steps in (1, 2, 3)]
+  assert set(result) == {'returns', 'lengths', 'video'}
+  assert result['video'].shape == (2, 4, 4, 3)
+  assert (result['video'] == 10).all()
+
+
+def test_seeds_and_number_of_simulators():
+  logs = [], [], []
+  for log, seed in zip(logs, (3, 3, 4), strict=True):
+    assert len(run(2, 5, log, seed)['returns']) == 2
+    assert len({name for _, name in log}) == 2
+  assert logs[0] == logs[1] != logs[2]
+
+
+def test_simulators_are_closed_when_one_fails_to_start():
+  log = []
+
+  def make_env(seed):
+    if len(log) == 2:
+      raise ValueError('no display')
+    return Simulator(seed, log)
+
+  with pytest.raises(ValueError, match='no display'):
+    evaluate.evaluate(make_env, lambda space: None, 3, 3, 0)
+  opened = {seed for event, seed in log if event == 'open'}
+  assert {seed for event, seed in log if event == 'close'} == opened
+  assert len(opened) == 2
+
+
+def test_statistics():
+  assert evaluate.statistics([1, 3]) == pytest.approx(
+      {'mean': 2, 'stderr': 1, 'episodes': 2})
+  assert evaluate.statistics([4]) == {'mean': 4, 'stderr': 0, 'episodes': 1}

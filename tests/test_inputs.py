@@ -1,0 +1,117 @@
+import pathlib
+
+import numpy as np
+import pytest
+
+from coworld_tf import inputs
+from dreamerv2_base import config as configs
+from dreamerv2_base import episodes, flags
+
+CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
+PATHS = {'logdir': 'runs/log', 'offline_dir': 'data/walker'}
+SETTINGS = {
+    'task': 'dmc_walker_downhill', 'action_repeat': 2, 'time_limit': 0,
+    'size': 64, 'camera': 0, 'quality': 'exact'}
+
+
+def parse(*overlays, **values):
+  argv = ['--configs', 'dmc', *overlays]
+  for key, value in {**PATHS, **values}.items():
+    argv += [f'--{key}', str(value)]
+  return flags.parse(argv, CONFIGS)
+
+
+def write_dataset(directory, rows=60, **metadata):
+  directory.mkdir()
+  first = np.zeros(rows, bool)
+  first[0] = True
+  episodes.save_episode(directory, {
+      'image': np.zeros([rows, 64, 64, 3], np.uint8),
+      'action': np.zeros([rows, 6], np.float32),
+      'reward': np.zeros(rows, np.float32), 'is_first': first,
+      'is_last': first[::-1], 'is_terminal': np.zeros(rows, bool)})
+  if metadata:
+    episodes.write_metadata(directory, {**SETTINGS, **metadata})
+
+
+@pytest.mark.parametrize('size', ['small', 'debug', 'paper', 'official_code'])
+@pytest.mark.parametrize('method', ['coworld', 'dreamerv2'])
+def test_overlays_go_together(method, size):
+  config = parse(method, size)
+  inputs.check(config)
+  assert config.method == method
+
+
+@pytest.mark.parametrize('key, value', [
+    ('method', 'dreamer'), ('compile', 'jit'), ('precision', '8'),
+    ('quality', 'best'), ('coworld.constraint', 'min'),
+    ('coworld.action_adapter', 'pad'), ('coworld.target_init', 'source'),
+    ('align.reduction', 'sum'), ('eta.mode', 'lineal'),
+    ('clip_rewards', 'none'), ('rssm.std_act', 'exp'),
+    ('actor_grad', 'policy')])
+def test_misspelt_choice_is_named_with_the_others(key, value):
+  with pytest.raises(ValueError, match=f"^{key}: '{value}', use one of "):
+    inputs.check(parse(**{key: value}))
+  for choice in inputs.CHOICES[key]:
+    config = parse(task='dmc_walker_walk', **{key: choice})
+    inputs.check(config)
+
+
+@pytest.mark.parametrize('key, value', [
+    ('seed', -1), ('seed', 2 ** 30), ('schedule.prefill', 0),
+    ('schedule.prefill', 1), ('schedule.source_pretrain', -1),
+    ('schedule.rounds', -1), ('schedule.target_steps', -1),
+    ('imag_horizon', 1), ('dataset.length', 1), ('dataset.batch', 0),
+    ('slow_target_update', 0), ('evaluation.envs', 0), ('time_limit', 49)])
+def test_numbers_out_of_range_are_named(key, value):
+  with pytest.raises(ValueError, match=f'^{key}: {value} '):
+    inputs.check(parse(**{key: value}))
+
+
+def test_smallest_numbers_pass():
+  inputs.check(parse(**{
+      'schedule.prefill': 2, 'schedule.source_pretrain': 0,
+      'schedule.rounds': 0, 'seed': 2 ** 30 - 1, 'imag_horizon': 2}))
+
+
+def test_unfinished_dataset_is_refused_unless_told(tmp_path):
+  directory = tmp_path / 'data'
+  write_dataset(directory, complete=False)
+  with pytest.raises(ValueError, match='unfinished; run the same collect'):
+    inputs.open_dataset(parse(offline_dir=directory))
+  config = parse(offline_dir=directory, allow_mismatch=True)
+  assert inputs.open_dataset(config).stats['episodes'] == 1
+
+
+@pytest.mark.parametrize('key, value', [
+    ('task', 'dmc_walker_uphill'), ('quality', 'fast'), ('action_repeat', 1)])
+def test_dataset_of_other_settings_is_refused(tmp_path, key, value):
+  directory = tmp_path / 'data'
+  write_dataset(directory, complete=True, **{key: value})
+  with pytest.raises(ValueError, match=f"made with {key} '{value}'"):
+    inputs.open_dataset(parse(offline_dir=directory))
+  inputs.open_dataset(parse(offline_dir=directory, allow_mismatch=True))
+
+
+def test_dataset_is_never_cut_and_needs_no_metadata(tmp_path, caplog):
+  directory = tmp_path / 'data'
+  write_dataset(directory)
+  for index in range(2):
+    write_dataset(tmp_path / str(index))
+    (path,) = (tmp_path / str(index)).glob('*.npz')
+    path.rename(directory / path.name)
+  config = parse(offline_dir=directory, capacity=70)
+  assert inputs.open_dataset(config).stats['steps'] == 3 * 59
+  assert 'has no metadata.json' in caplog.text
+
+
+def test_run_is_continued_with_the_same_configuration(tmp_path):
+  config = parse()
+  inputs.check_logdir(config, tmp_path)
+  configs.save(config, tmp_path / 'config.yaml')
+  inputs.check_logdir(config, tmp_path)
+  inputs.check_logdir(parse(
+      logdir='moved', offline_dir='elsewhere', log_every=1,
+      checkpoint_every=1, **{'evaluation.envs': 1}), tmp_path)
+  with pytest.raises(ValueError, match="coworld.alpha '1.0', not '3.0'"):
+    inputs.check_logdir(parse(**{'coworld.alpha': 3}), tmp_path)
