@@ -53,6 +53,7 @@ def main(argv=None):
       runs += task.result()
       runs.sort(key=lambda entry: entry['seed'])
       write(result, RESULTS)
+  print(table(runs))
   wins = sum(entry['success'] for entry in runs)
   print(f'{wins} of {len(seeds)} seeds succeed; {RESULTS}')
   return int(len(runs) < len(seeds))
@@ -107,6 +108,20 @@ def judge(summary):
     error = math.hypot(target['stderr'], other['stderr'])
     leads[name] = round((target['mean'] - other['mean']) / error, 2)
   return {'lead': leads, 'success': min(leads.values()) > 2}
+
+
+def table(runs):
+  """Returns the results of all seeds as a Markdown table."""
+  lines = ['| seed | random policy | dataset | trained policy | lead |',
+           '|---|---|---|---|---|']
+  for entry in runs:
+    cells = [
+        f"{entry['returns'][name]['mean']:.1f} ± "
+        f"{entry['returns'][name]['stderr']:.1f}"
+        for name in ('random', 'dataset', 'target')]
+    lead = min(entry['lead'].values())
+    lines.append(f"| {entry['seed']} | {' | '.join(cells)} | {lead:.1f} |")
+  return '\n'.join(lines)
 
 
 def write(result, path):
