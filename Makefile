@@ -41,8 +41,11 @@ clean:  ## Remove .venv and everything else that make and Python created
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
+# Old versions of pip, as Python 3.10 brings, trip over extras in lock files.
 $(INSTALLED): requirements.lock setup.py | $(BIN)/python
 	@echo 'Installing into $(VENV); the first time takes some minutes.'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
+	  'pip>=24'
 	$(BIN)/python -m pip install --disable-pip-version-check \
 	  --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
