@@ -187,7 +187,9 @@ def test_interrupt_leaves_one_line_and_no_process(dataset, tmp_path):
           '--target_task', 'dummy_2', '--offline_dir', dataset, '--logdir',
           tmp_path / 'run', '--schedule.model_updates', 1000),
       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-      start_new_session=True)
+      start_new_session=True,
+      # Background jobs ignore interrupts, and their children inherit that.
+      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
   wait_for('"target_model"', tmp_path / 'run' / 'metrics.jsonl', process)
   os.killpg(process.pid, signal.SIGINT)  # As a terminal does.
   _, stderr = process.communicate(timeout=60)

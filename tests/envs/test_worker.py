@@ -186,7 +186,10 @@ try:
 except KeyboardInterrupt:
   print(remote._process.poll())
 """
-  parent = script(text, start_new_session=True)
+  # Background jobs ignore interrupts, and their children inherit that.
+  parent = script(
+      text, start_new_session=True,
+      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
   pid = int(parent.stdout.readline())
   os.killpg(parent.pid, signal.SIGINT)
   stdout, stderr = parent.communicate(timeout=30)
