@@ -17,7 +17,6 @@ from dreamerv2_base import files
 
 FPS = 20
 # Their messages are for the people who run the programs.
-PACKAGES = 'dreamerv2_base', 'coworld_tf'
 
 
 class Logger:
@@ -135,9 +134,9 @@ class TerminalHandler(logging.Handler):
     tqdm.tqdm.write(self.format(record), file=sys.stderr)
 
 
-def setup_terminal():
-  """Shows what the modules of this project log on the terminal."""
-  for name in PACKAGES:
+def setup_terminal(*packages):
+  """Shows on the terminal what this and the given packages log."""
+  for name in ('dreamerv2_base', *packages):
     log = logging.getLogger(name)
     log.setLevel(logging.INFO)
     log.propagate = False

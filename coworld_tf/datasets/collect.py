@@ -25,7 +25,7 @@ def main(argv=None):
   args = parse_arguments(argv)
   request = {'task': args.task, **vars(args)}
   request.pop('out')
-  logger.setup_terminal()
+  logger.setup_terminal('coworld_tf')
   with contextlib.ExitStack() as stack:
     with cli.input_errors():
       check_arguments(args)

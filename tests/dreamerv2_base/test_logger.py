@@ -141,10 +141,10 @@ def test_tensorboard(tmp_path):
 
 
 def test_messages_of_both_packages_are_shown(capsys):
-  roots = [logging.getLogger(name) for name in logger.PACKAGES]
+  roots = list(map(logging.getLogger, ('dreamerv2_base', 'coworld_tf')))
   before = [(x.handlers[:], x.level, x.propagate) for x in roots]
-  logger.setup_terminal()
-  logger.setup_terminal()
+  logger.setup_terminal('coworld_tf')
+  logger.setup_terminal('coworld_tf')
   for name in ('dreamerv2_base.replay', 'coworld_tf.trainer', 'other'):
     logging.getLogger(name).info('from %s', name)
   for log, (handlers, level, propagate) in zip(roots, before, strict=True):
