@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks import demo, online
+from benchmarks.parity import learning, train
 
 
 def returns(target):
@@ -51,3 +52,24 @@ def test_results_are_written_whole(tmp_path):
   demo.write({'runs': []}, path)
   assert json.loads(path.read_text()) == {'runs': []}
   assert list(path.parent.iterdir()) == [path]
+
+
+def test_learning_curves_are_compared_in_seed_deviations():
+  points = 2 * learning.WINDOWS
+  curve = lambda last: {
+      name: [0.0] * (points - 2) + [last, last] for name in train.METRICS}
+  verdict = learning.judge({
+      'here': [curve(1.0), curve(3.0)], 'official': [curve(8.0), curve(8.0)]})
+  for entry in verdict.values():
+    assert entry['here'] == [2.0, pytest.approx(2 ** 0.5)]
+    assert entry['official'] == [8.0, 0.0]
+    assert entry['largest_difference'] == pytest.approx(6 / 2 ** 0.5)
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--updates', '150'], 'multiple of 200'),
+    (['--seeds', '1'], '--seeds at least two')])
+def test_learning_refuses_what_it_cannot_compare(flags, message, capsys):
+  with pytest.raises(SystemExit) as info:
+    learning.main(flags)
+  assert info.value.code == 2 and message in capsys.readouterr().err

@@ -24,7 +24,8 @@ LIBRARY = sorted([
                   for package in PACKAGES
                   for path in ROOT.glob(f'{package}/**/*.py'))])
 BENCHMARKS = sorted(
-    path.relative_to(ROOT).as_posix() for path in ROOT.glob('benchmarks/*.py'))
+    path.relative_to(ROOT).as_posix()
+    for path in ROOT.glob('benchmarks/**/*.py'))
 TESTS = sorted(
     path.relative_to(ROOT).as_posix() for path in ROOT.glob('tests/**/*.py'))
 OVERLAYS = sorted(

@@ -75,6 +75,43 @@ def curves(logdir, out_path, groups, columns=3):
     _save(fig, out_path)
 
 
+def bands(steps, panels, out_path, unit='step', columns=3):
+  """Draws means over seeds, in the band from the lowest to the highest.
+
+  Early values are left out of the vertical range where they would hide the
+  rest.
+
+  Args:
+    steps: [N] positions.
+    panels: {panel title: {label: [seeds, N] values}}.
+    out_path: the PNG file to write.
+    unit: of the steps.
+    columns: number of panels side by side.
+  """
+  columns = min(columns, len(panels))
+  rows = math.ceil(len(panels) / columns)
+  with matplotlib.rc_context(STYLE):
+    fig = figure.Figure((4.2 * columns, 2.7 * rows), layout='constrained')
+    axes = list(fig.subplots(rows, columns, squeeze=False).flat)
+    for (title, lines), ax in zip(panels.items(), axes, strict=False):
+      for index, (label, values) in enumerate(lines.items()):
+        color = _color(label, index)
+        ax.fill_between(
+            steps, values.min(0), values.max(0), color=color, alpha=0.25, lw=0)
+        ax.plot(steps, values.mean(0), color=color, label=label)
+      settled = np.concatenate(
+          [x[:, x.shape[1] // 20:] for x in lines.values()])
+      low, high = settled.min(), settled.max()
+      margin = 0.08 * (high - low)
+      ax.set_ylim(low - margin, high + margin)
+      ax.set_title(title)
+      ax.set_xlabel(unit)
+      ax.legend(loc='best')
+    for ax in axes[len(panels):]:
+      ax.remove()
+    _save(fig, out_path)
+
+
 def returns_bar(returns, out_path):
   """Draws mean returns with standard errors side by side.
 

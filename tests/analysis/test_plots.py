@@ -63,6 +63,16 @@ def test_curves_without_data(tmp_path):
     plots.curves(tmp_path, tmp_path / 'x.png', {'loss': {'loss': 'loss'}})
 
 
+def test_bands(tmp_path):
+  path = tmp_path / 'bands.png'
+  values = np.random.default_rng(0).normal(size=[3, 40]).cumsum(1)
+  plots.bands(np.arange(40), {
+      'loss': {'here': values, 'official': values + 1},
+      'value': {'here': values}}, path, 'update', columns=2)
+  height, width, _ = imageio.imread(path).shape
+  assert width > 2 * height
+
+
 def test_returns_bar(tmp_path):
   path = tmp_path / 'returns.png'
   plots.returns_bar({

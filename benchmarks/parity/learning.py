@@ -1,0 +1,158 @@
+"""Learning curves of the official DreamerV2 agent and of this one.
+
+  python -m benchmarks.parity.learning --jobs 2
+
+Both learn from the same fixed random episodes, with equal sizes, batches and
+numbers of updates, each with three seeds. Writes learning.json and
+learning.png beside this file.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from concurrent import futures
+
+import numpy as np
+
+from benchmarks import machine, official
+from benchmarks.parity import train
+from coworld_tf import cli
+from coworld_tf.analysis import plots
+from dreamerv2_base import files
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RESULTS = pathlib.Path(__file__).parent / 'learning.json'
+DATA = (
+    '--task dmc_walker_walk --policy random --steps 20000 '
+    '--action_repeat 2 --quality fast')
+AGENTS = 'here', 'official'
+WINDOWS = 10  # Parts of training that are compared one by one.
+
+
+def main(argv=None):
+  """Runs the command line; returns the exit status."""
+  parser = argparse.ArgumentParser(
+      prog='python -m benchmarks.parity.learning',
+      description=__doc__.split('\n')[0],
+      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+  parser.add_argument(
+      '--seeds', type=int, nargs='+', default=[0, 1, 2], help='of both agents')
+  parser.add_argument(
+      '--updates', type=int, default=2000,
+      help=f'of each run, a multiple of {train.EVERY * WINDOWS}')
+  parser.add_argument(
+      '--jobs', type=int, default=1, help='runs at the same time')
+  parser.add_argument(
+      '--out', type=pathlib.Path, default=ROOT / 'runs' / 'parity',
+      help='directory of dataset, logs and curves; finished runs are kept')
+  args = parser.parse_args(argv)
+  with cli.input_errors():
+    if args.updates < 1 or args.updates % (train.EVERY * WINDOWS):
+      raise ValueError(
+          f'--updates is {args.updates}: must be a positive multiple of '
+          f'{train.EVERY * WINDOWS}')
+    if args.jobs < 1 or len(set(args.seeds)) < 2:
+      raise ValueError('--jobs must be positive, --seeds at least two')
+    environment = official.environment()
+  facts = machine.facts()
+  command = [sys.executable, '-m', 'coworld_tf.datasets.collect']
+  subprocess.run(
+      [*command, *DATA.split(), '--out', args.out / 'data'], cwd=ROOT,
+      check=True)
+  pairs = [(agent, seed) for seed in args.seeds for agent in AGENTS]
+  with futures.ThreadPoolExecutor(args.jobs) as pool:
+    curves = list(pool.map(lambda pair: run(args, environment, *pair), pairs))
+  curves = {
+      agent: [x for x, (name, _) in zip(curves, pairs) if name == agent]
+      for agent in AGENTS}
+  write(args, facts, curves)
+  print(table(judge(curves)))
+  return 0
+
+
+def run(args, environment, agent, seed):
+  """Runs one training on its share of the cores; returns its curves."""
+  path = (args.out / f'{agent}-{seed}-{args.updates}.json').resolve()
+  share = str(max(1, os.cpu_count() // args.jobs))
+  threads = {
+      'TF_NUM_INTRAOP_THREADS': share, 'TF_NUM_INTEROP_THREADS': share}
+  if not path.exists():
+    with path.with_suffix('.log').open('w') as log:
+      subprocess.run(
+          [sys.executable, '-m', 'benchmarks.parity.train', '--agent', agent,
+           '--seed', str(seed), '--data', (args.out / 'data').resolve(),
+           '--updates', str(args.updates), '--out', path],
+          cwd=ROOT, env=environment | threads, stdout=log,
+          stderr=subprocess.STDOUT, check=True)
+    print(f'{agent}, seed {seed}: done', flush=True)
+  return json.loads(path.read_text())
+
+
+def judge(curves):
+  """Compares the agents in windows of training.
+
+  Args:
+    curves: agent -> list over seeds of {metric: points}.
+
+  Returns:
+    metric -> dict of the means and standard deviations over seeds in the last
+    window, and of the largest difference of the means over all windows, in
+    standard deviations of the difference between two seeds.
+  """
+  result = {}
+  for name in train.METRICS:
+    windows = [
+        np.reshape([x[name] for x in curves[agent]],
+                   [len(curves[agent]), WINDOWS, -1]).mean(2)
+        for agent in AGENTS]
+    mean = [x.mean(0) for x in windows]
+    std = [x.std(0, ddof=1) for x in windows]
+    # Where all seeds agree to the last digit, the ratio says nothing.
+    ratio = np.abs(mean[0] - mean[1]) / np.maximum(np.hypot(*std), 1e-12)
+    result[name] = {
+        **{agent: [float(mean[index][-1]), float(std[index][-1])]
+           for index, agent in enumerate(AGENTS)},
+        'largest_difference': float(ratio.max()),
+        'median_difference': float(np.median(ratio))}
+  return result
+
+
+def table(verdict):
+  """Returns the comparison as a Markdown table."""
+  lines = ['| last tenth of training | here | official | difference |',
+           '|---|---|---|---|']
+  for name, entry in verdict.items():
+    cells = ['{:.6g} ± {:.2g}'.format(*entry[agent]) for agent in AGENTS]
+    lines.append(
+        f"| {name} | {' | '.join(cells)} | "
+        f"{entry['median_difference']:.1f}, "
+        f"at most {entry['largest_difference']:.1f} |")
+  return '\n'.join(lines)
+
+
+def write(args, facts, curves):
+  """Writes data and plot."""
+  seeds = ' '.join(map(str, args.seeds))
+  result = {
+      'command': f'python -m benchmarks.parity.learning --seeds {seeds} '
+                 f'--updates {args.updates} --jobs {args.jobs}',
+      'config': ' '.join(train.OVERLAYS), 'dataset': DATA, 'machine': facts,
+      'updates_per_point': train.EVERY, 'seeds': args.seeds,
+      'comparison': judge(curves), 'curves': {
+          agent: [{name: [float(f'{value:.7g}') for value in values]
+                   for name, values in entry.items()} for entry in entries]
+          for agent, entries in curves.items()}}
+  with files.replacing(RESULTS) as temporary:
+    temporary.write_text(json.dumps(result) + '\n')
+  steps = train.EVERY * np.arange(1, 1 + args.updates // train.EVERY)
+  panels = {
+      name: {agent: np.array([x[name] for x in curves[agent]])
+             for agent in AGENTS} for name in train.METRICS}
+  plots.bands(steps, panels, RESULTS.with_suffix('.png'), 'update')
+
+
+if __name__ == '__main__':
+  sys.exit(main())
