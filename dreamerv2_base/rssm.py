@@ -144,16 +144,20 @@ class RSSM(tf.Module):
     return tf.concat([self._flat_stoch(state['stoch']), state['deter']], -1)
 
   def get_dist(self, state):
-    """Returns the distribution of stoch, in float32."""
-    state = {key: tf.cast(value, tf.float32) for key, value in state.items()}
+    """Returns the distribution of stoch, in float32 or wider."""
+    wide = lambda x: x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
     if self.discrete:
-      dist = dists.OneHot(logits=state['logit'], dtype=tf.float32)
-      return tfd.Independent(dist, 1)
-    return tfd.Independent(dists.Normal(state['mean'], state['std']), 1)
+      logit = wide(state['logit'])
+      return tfd.Independent(dists.OneHot(logit, dtype=logit.dtype), 1)
+    return tfd.Independent(
+        dists.Normal(wide(state['mean']), wide(state['std'])), 1)
 
   def kl_loss(
       self, post, prior, forward=False, balance=0.8, free=1.0, free_avg=True):
-    """Balanced KL between posterior and prior (spec of Eq. 2).
+    """Balanced KL between posterior and prior (Eq. 2).
+
+    As in DreamerV2, a balance of 0.5 is the plain KL: its whole gradient
+    reaches both, and free nats apply to each element.
 
     Args:
       post: posterior state, [B, L, ...].
@@ -174,6 +178,9 @@ class RSSM(tf.Module):
       if free_avg:
         return tf.maximum(tf.reduce_mean(value), free)
       return tf.reduce_mean(tf.maximum(value, free))
+    if balance == 0.5:
+      value = divergence(post, prior)
+      return tf.reduce_mean(tf.maximum(value, free)), value
     value = divergence(stop(post), prior)
     loss = balance * clip(value)
     loss += (1 - balance) * clip(divergence(post, stop(prior)))

@@ -18,6 +18,20 @@ TINY = {
 
 
 @pytest.fixture(scope='session')
+def slope():
+  """Central differences of a scalar function at a float64 array."""
+  def differentiate(function, x, step=1e-5):
+    grad = np.zeros(x.shape)
+    for index in np.ndindex(*x.shape):
+      shift = np.zeros(x.shape)
+      shift[index] = step
+      rise = float(function(x + shift)) - float(function(x - shift))
+      grad[index] = rise / (2 * step)
+    return grad
+  return differentiate
+
+
+@pytest.fixture(scope='session')
 def make_config():
   """Makes tiny configurations, `make_config({'rssm.deter': 4})`."""
   def make(override=None, base=TINY):

@@ -1,3 +1,5 @@
+"""The steps of the pair, with case C, eta inside compiled functions."""
+
 import gymnasium
 import numpy as np
 import pytest
@@ -7,13 +9,7 @@ from coworld_tf import pair
 from dreamerv2_base import agent
 
 VECTOR = {'vector': gymnasium.spaces.Box(-9, 9, (5,), np.float32)}
-MODEL = {'encoder', 'rssm', 'decoder', 'reward'}
-BEHAVIOR = {'actor', 'critic', 'slow_critic'}
-STEPS = {  # What each step updates, as in the table of losses.
-    'source': ('source', MODEL | BEHAVIOR),
-    'source_aligned': ('source', MODEL | BEHAVIOR),
-    'target_model': ('target', MODEL),
-    'target': ('target', MODEL | BEHAVIOR)}
+STEPS = 'source', 'source_aligned', 'target_model', 'target'
 SEED = tf.constant([1, 2])
 
 
@@ -43,138 +39,12 @@ def data(make_batch):
   return build
 
 
-@pytest.fixture
-def couple(make):
-  return make()
-
-
 def run(couple, step, data):
   source, target = data
   inputs = {'source': [source], 'source_aligned': [source, target]}
   train = getattr(couple, f'train_{step}')
   metrics = train(*inputs.get(step, [target]))
   return {key: float(x) for key, x in metrics.items()}
-
-
-def modules(learner):
-  wm, ac = learner.wm, learner.ac
-  return {
-      'encoder': wm.encoder, 'rssm': wm.rssm, 'decoder': wm.heads['decoder'],
-      'reward': wm.heads['reward'], 'actor': ac.actor, 'critic': ac.critic,
-      'slow_critic': ac.slow_critic}
-
-
-def snapshot(couple):
-  """(agent, module, index) -> value of every weight of both agents."""
-  return {
-      (name, part, index): var.numpy()
-      for name, learner in (('source', couple.source),
-                            ('target', couple.target))
-      for part, module in modules(learner).items()
-      for index, var in enumerate(module.variables)}
-
-
-def reached(tape, value, couple):
-  """(agent, module) pairs that have a gradient which is not zero."""
-  names = [(name, part) for name in ('source', 'target') for part in modules(
-      getattr(couple, name))]
-  found = {}
-  for name, part in names:
-    variables = modules(getattr(couple, name))[part].variables
-    grads = tape.gradient(value, variables, unconnected_gradients='zero')
-    found[name, part] = [bool(np.any(x)) for x in grads]
-  return {key: flags for key, flags in found.items() if any(flags)}
-
-
-@pytest.mark.parametrize('step', STEPS)
-def test_each_step_moves_exactly_its_variables(couple, data, step):
-  name, parts = STEPS[step]
-  learner, other = couple.source, couple.target
-  if name == 'target':
-    learner, other = other, learner
-  untouched = [x.numpy() for x in other.variables]
-  for count in range(2):
-    before = snapshot(couple)
-    run(couple, step, data())
-    # The slow critic is copied at the first update and then rarely.
-    expected = parts if count == 0 else parts - {'slow_critic'}
-    for key, value in snapshot(couple).items():
-      moved = bool(np.any(value != before[key]))
-      assert moved == (key[0] == name and key[1] in expected), key
-  for old, new in zip(untouched, other.variables, strict=True):
-    np.testing.assert_array_equal(old, new)
-  assert int(learner.updates) == 2 and int(couple.aligned_steps) == 0
-
-
-@pytest.mark.parametrize('reduction', ['time_sum', 'mean'])
-def test_alignment_reaches_only_the_target_encoder(make, data, reduction):
-  couple = make({'align.reduction': reduction, 'coworld.beta2': 3.0})
-  batch = data()[1]
-  with tf.GradientTape(persistent=True) as tape:
-    _, outs, _ = couple.target.wm.loss(batch, SEED)
-    loss, metrics = couple.align(outs)
-  found = reached(tape, loss, couple)
-  assert set(found) == {('target', 'encoder')}
-  assert all(found['target', 'encoder'])
-  logs = [tf.nn.log_softmax(tf.cast(x.wm.encoder(batch), tf.float64))
-          for x in (couple.source, couple.target)]
-  kl = np.sum(np.exp(logs[0]) * (logs[0] - logs[1]), -1)
-  kl = kl.mean() if reduction == 'mean' else kl.sum(1).mean()
-  np.testing.assert_allclose(loss, 3 * kl, 2e-5)
-  np.testing.assert_allclose(metrics['align_kl'], kl, 2e-5)
-
-
-def test_relabelled_rewards_reach_only_the_source_model(couple, data):
-  batch = data()[1]
-  with tf.GradientTape(persistent=True) as tape:
-    loss, _ = couple.relabel(batch, SEED)
-  found = reached(tape, loss, couple)
-  assert set(found) == {
-      ('source', part) for part in ('encoder', 'rssm', 'reward')}
-  assert all(found['source', 'encoder']) and all(found['source', 'reward'])
-
-
-def test_relabelled_loss_follows_the_equation(make, data):
-  couple, batch = make({'coworld.k': 0.3}), data()[1]
-  wm = couple.source.wm
-  # From the zero state, with the target's actions.
-  post, _ = wm.rssm.observe(
-      wm.encoder(batch), batch['action'], batch['is_first'], SEED)
-  head = wm.heads['reward'](wm.rssm.get_feat(post))
-  error = 0.3 * (head.mode() - batch['reward'])
-  loss, metrics = couple.relabel(batch, SEED)
-  np.testing.assert_allclose(
-      loss, np.mean(error ** 2) / 2 + np.log(2 * np.pi) / 2, 2e-5)
-  np.testing.assert_allclose(
-      metrics['relabel_error'], np.mean(np.abs(error)) / 0.3, 2e-5)
-
-
-def test_constraint_reaches_only_the_target_critic(make, data):
-  couple = make({'coworld.alpha': 2.5})
-  target, peer = couple.target, couple.source.ac.critic
-  for var in couple.source.ac.slow_critic.variables:
-    var.assign_add(tf.ones_like(var))  # The peer is not the slow critic.
-  with tf.GradientTape(persistent=True) as tape:
-    _, outs, _ = target.wm.loss(data()[1], SEED)
-    seq = target.wm.imagine(
-        target.ac.act, outs['post'], data()[1]['is_terminal'], 3, SEED)
-    seq['reward'] = target.wm.heads['reward'](seq['feat']).mode()
-    _, metrics = target.ac.critic_loss(
-        seq, target.ac.returns(seq), {'constraint': couple.constrain})
-    value = target.ac.critic(tf.stop_gradient(seq['feat'][:-1])).mode()
-    loss, _ = couple.constrain(seq, value)
-  assert set(reached(tape, loss, couple)) == {('target', 'critic')}
-  direct, _ = make({'coworld.constraint': 'direct'}).constrain(seq, value)
-  np.testing.assert_allclose(
-      direct, 2 * np.mean(seq['weight'][:-1] * value), 2e-5, 1e-6)
-  bound = peer(seq['feat'][:-1]).mode().numpy()
-  active = value > bound
-  assert 0 < np.mean(active) < 1
-  expected = seq['weight'][:-1] * np.where(active, value, bound)
-  np.testing.assert_allclose(loss, 2.5 * np.mean(expected), 2e-5, 1e-6)
-  np.testing.assert_allclose(metrics['constraint_loss'], loss, 1e-4, 1e-6)
-  np.testing.assert_allclose(
-      metrics['constraint_active'], np.mean(active), 2e-5)
 
 
 def test_losses_of_the_target_step_add_up(make, data):
@@ -244,14 +114,15 @@ def test_execution_modes_agree(make, data, mode, step):
   close(*couples)
 
 
-def test_target_may_start_from_the_source(couple, make):
+def test_target_may_start_from_the_source(make):
+  couple = make()
   couple.copy_source_model()
   close(couple.source.wm, couple.target.wm)
-  weights = snapshot(couple)
-  shared = {part for name, part, index in weights if name == 'source' and (
-      weights['source', part, index] == weights['target', part, index]).all()
-      and weights['source', part, index].any()}
-  assert shared == MODEL
+  close(couple.source, make().source)
+  for key in ('actor', 'critic'):
+    ours, peer = [
+        getattr(x.ac, key).variables for x in (couple.target, couple.source)]
+    assert any(np.any(x != y) for x, y in zip(ours, peer, strict=True))
 
 
 def test_sizes_must_agree_to_start_from_the_source(make):

@@ -1,4 +1,4 @@
-"""Stage A: the target encoder learns the source encoder's view (Eq. 3)."""
+"""Stage A: the target encoder learns a source encoder's view (Eq. 3, 12)."""
 
 import tensorflow as tf
 
@@ -34,3 +34,23 @@ def state_alignment(embed, peer_embed, reduction='time_sum'):
     return tf.reduce_mean(kl)
   raise ValueError(
       f"align.reduction: '{reduction}', use time_sum or mean")
+
+
+def nearest_source(embed, peer_embeds, reduction='time_sum'):
+  """Selects the source whose view is the nearest (omega of Eq. 12).
+
+  Args:
+    embed: [B, L, E] embedding of the target.
+    peer_embeds: list of embeddings [B, L, E], one of each of N sources.
+    reduction: as for `state_alignment`.
+
+  Returns:
+    Index of the smallest divergence, the lowest on ties, and all divergences
+    [N] in nats. Both are constant: no gradient.
+  """
+  distances = tf.stop_gradient(tf.stack([
+      state_alignment(embed, peer, reduction) for peer in peer_embeds]))
+  # tf.argmin does not promise an order among ties.
+  count = len(peer_embeds)
+  nearest = distances == tf.reduce_min(distances)
+  return tf.reduce_min(tf.where(nearest, tf.range(count), count)), distances

@@ -1,3 +1,5 @@
+"""Actor and critic, with case H, the objective of the actor."""
+
 import gymnasium
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Cases D, lambda-returns, and I, returns-to-go."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -61,6 +63,37 @@ def test_ends_of_lambda(arrays):
   for step in reversed(range(len(reward))):
     total = reward[step] + discount[step] * total
   np.testing.assert_allclose(run(arrays, 1.0)[0], total, 2e-5, 1e-6)
+
+
+@pytest.mark.parametrize('lambda_', LAMBDAS)
+@pytest.mark.parametrize('key', ['reward', 'value', 'discount', 'bootstrap'])
+def test_gradient_is_the_slope_of_the_returns(arrays, slope, key, lambda_):
+  wide = {name: tf.constant(x, tf.float64) for name, x in arrays.items()}
+  share = np.random.default_rng(1).normal(size=[6, 3])
+  def loss(x):
+    return tf.reduce_sum(share * returns.lambda_return(
+        **{**wide, key: x}, lambda_=lambda_))
+  with tf.GradientTape() as tape:
+    tape.watch(wide)
+    total = loss(wide[key])
+  grad = tape.gradient(total, wide[key], unconnected_gradients='zero')
+  np.testing.assert_allclose(grad, slope(
+      lambda x: loss(tf.constant(x)), wide[key].numpy()), 0, 1e-8)
+
+
+def test_returns_to_go_include_the_reward_of_their_step(arrays):
+  reward = arrays['reward']
+  # Values are not read with lambda 1, nor does a bootstrap of 0 add any.
+  result = run({
+      'reward': reward, 'value': arrays['value'], 'bootstrap': 0 * reward[0],
+      'discount': np.asarray(0.9, reward.dtype)}, 1.0)
+  expected = [
+      sum(0.9 ** (later - step) * reward[later].astype('f8')
+          for later in range(step, len(reward)))
+      for step in range(len(reward))]
+  tolerance = TOLERANCE[reward.dtype.name]
+  np.testing.assert_allclose(result, expected, tolerance, tolerance)
+  np.testing.assert_array_equal(result[-1], reward[-1])
 
 
 def test_one_number_serves_as_discount(arrays):

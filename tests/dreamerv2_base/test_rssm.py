@@ -1,3 +1,5 @@
+"""The latent model, with case F, the balanced KL."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -35,62 +37,106 @@ def softmax(x):
 
 
 def categorical(left, right):
-  """KL(left || right) by variable and its gradients to the logits of both."""
-  q, p = softmax(left), softmax(right)
+  """KL(left || right) by variable and its gradients to left and right."""
+  q, p = softmax(left['logit']), softmax(right['logit'])
   kl = (q * np.log(q / p)).sum(-1, keepdims=True)
-  return kl[..., 0], q * (np.log(q / p) - kl), p - q
+  to_left = {'logit': q * (np.log(q / p) - kl)}
+  return kl[..., 0], to_left, {'logit': p - q}
 
 
+def gaussian(left, right):
+  """The same for normal distributions."""
+  gap, s, t = left['mean'] - right['mean'], left['std'], right['std']
+  kl = np.log(t / s) + (s ** 2 + gap ** 2) / (2 * t ** 2) - 0.5
+  to_left = {'mean': gap / t ** 2, 'std': s / t ** 2 - 1 / s}
+  to_right = {
+      'mean': -gap / t ** 2, 'std': 1 / t - (s ** 2 + gap ** 2) / t ** 3}
+  return kl, to_left, to_right
+
+
+KL = {3: categorical, 0: gaussian}
+
+
+def states(discrete, dtype='float64'):
+  """Parameters of posteriors and of priors."""
+  rng = np.random.default_rng(0)
+  if discrete:
+    arrays = {'logit': rng.normal(size=[2, BATCH, LENGTH, 4, 3])}
+  else:
+    arrays = {'mean': rng.normal(size=[2, BATCH, LENGTH, 4]),
+              'std': rng.uniform(0.5, 1.5, [2, BATCH, LENGTH, 4])}
+  return [
+      {key: x[index].astype(dtype) for key, x in arrays.items()}
+      for index in (0, 1)]
+
+
+@pytest.mark.parametrize('dtype', ['float64', 'float32'])
+@pytest.mark.parametrize('discrete', KL)
 @pytest.mark.parametrize('forward', MODES)
 @pytest.mark.parametrize('free_avg', MODES)
 @pytest.mark.parametrize('free', [0.0, 2.0, 99.0])
 @pytest.mark.parametrize('balance', [0.8, 0.5])
-def test_discrete_kl_is_balanced(forward, free_avg, free, balance):
-  post, prior = np.random.default_rng(0).normal(size=[2, BATCH, LENGTH, 4, 3])
-  states = [{'logit': tf.constant(x, tf.float32)} for x in (post, prior)]
+def test_kl_is_balanced(discrete, forward, free_avg, free, balance, dtype):
+  given = states(discrete, dtype)
+  post, prior = [
+      {key: x.astype('f8') for key, x in state.items()} for state in given]
+  inputs = tf.nest.map_structure(tf.constant, given)
   with tf.GradientTape() as tape:
-    tape.watch(states)
-    loss, value = make().kl_loss(
-        *states, forward, balance, free, free_avg)
-  grads = [x['logit'] for x in tape.gradient(loss, states)]
+    tape.watch(inputs)
+    loss, value = make(discrete).kl_loss(
+        *inputs, forward, balance, free, free_avg)
+  grads = tape.gradient(loss, inputs)
   if forward:
-    kl, to_prior, to_post = categorical(prior, post)
+    kl, to_prior, to_post = KL[discrete](prior, post)
   else:
-    kl, to_post, to_prior = categorical(post, prior)
+    kl, to_post, to_prior = KL[discrete](post, prior)
   kl = kl.sum(-1)
+  shares = (1 - balance, balance)
+  if balance == 0.5:  # The plain KL, not halves of it.
+    shares, free_avg = (1, 1), False
   if free_avg:
     expected, active = max(kl.mean(), free), kl.mean() > free
   else:
     expected, active = np.maximum(kl, free).mean(), kl > free
-  active = np.broadcast_to(active, kl.shape)[..., None, None] / kl.size
-  np.testing.assert_allclose(value, kl, 2e-5)
-  np.testing.assert_allclose(loss, expected, 2e-5)
-  np.testing.assert_allclose(
-      grads[0], (1 - balance) * active * to_post, 2e-4, 1e-7)
-  np.testing.assert_allclose(
-      grads[1], balance * active * to_prior, 2e-4, 1e-7)
+  active = np.broadcast_to(active, kl.shape) / kl.size
+  tolerance = {'float64': 1e-10, 'float32': 2e-5}[dtype]
+  np.testing.assert_allclose(value, kl, tolerance)
+  np.testing.assert_allclose(loss, expected, tolerance)
+  for grad, share, exact in zip(grads, shares, (to_post, to_prior)):
+    for key, slopes in exact.items():
+      factor = share * active.reshape(kl.shape + (1,) * (slopes.ndim - 2))
+      np.testing.assert_allclose(
+          grad[key], factor * slopes, tolerance, tolerance / kl.size)
 
 
-def test_free_nats_differ_between_averages():
-  post, prior = np.random.default_rng(0).normal(size=[2, BATCH, LENGTH, 4, 3])
-  kl = categorical(post, prior)[0].sum(-1)
+@pytest.mark.parametrize('discrete', KL)
+def test_free_nats_differ_between_averages(discrete):
+  kl = KL[discrete](*states(discrete))[0].sum(-1)
   assert kl.min() < 2 < kl.max()  # What the case of 2 nats relies on.
 
 
+@pytest.mark.parametrize('discrete, key', [
+    (3, 'logit'), (0, 'mean'), (0, 'std')])
 @pytest.mark.parametrize('forward', MODES)
-def test_gaussian_kl_follows_its_closed_form(forward):
-  rng = np.random.default_rng(0)
-  means = rng.normal(size=[2, BATCH, LENGTH, 4])
-  stds = rng.uniform(0.3, 2, means.shape)
-  post, prior = [
-      {'mean': tf.cast(mean, tf.float32), 'std': tf.cast(std, tf.float32)}
-      for mean, std in zip(means, stds)]
-  (m, n), (s, t) = (means[::-1], stds[::-1]) if forward else (means, stds)
-  expected = np.sum(
-      np.log(t / s) + (s ** 2 + (m - n) ** 2) / (2 * t ** 2) - 0.5, -1)
-  loss, value = make(0).kl_loss(post, prior, forward, free=0.0)
-  np.testing.assert_allclose(value, expected, 2e-5)
-  np.testing.assert_allclose(loss, expected.mean(), 2e-5)
+@pytest.mark.parametrize('side', [0, 1])
+@pytest.mark.parametrize('balance, moves', [
+    (0.0, [True, False]), (1.0, [False, True]), (0.5, [True, True])])
+def test_gradient_is_the_slope_of_the_side_that_moves(
+    slope, discrete, key, forward, side, balance, moves):
+  model = make(discrete)
+  given = tf.nest.map_structure(
+      lambda x: tf.constant(x[:1, :2]), states(discrete))
+  def loss(x):
+    both = list(given)
+    both[side] = {**both[side], key: x}
+    return model.kl_loss(*both, forward, balance, 0.0)[0]
+  start = given[side][key]
+  with tf.GradientTape() as tape:
+    tape.watch(start)
+    value = loss(start)
+  grad = tape.gradient(value, start, unconnected_gradients='zero')
+  expected = slope(lambda x: loss(tf.constant(x)), start.numpy())
+  np.testing.assert_allclose(grad, moves[side] * expected, 1e-8, 1e-8)
 
 
 @pytest.mark.parametrize('discrete', [3, 0])

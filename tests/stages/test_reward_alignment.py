@@ -1,3 +1,5 @@
+"""Cases B, reward alignment, and C, the weight eta."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -50,6 +52,36 @@ def test_gradient_is_k_times_the_plain_one(k):
   np.testing.assert_allclose(
       tape.gradient(plain, weight)[:, 0],
       np.einsum('bl,blf->f', error, feat) / 6, 1e-10)
+
+
+@pytest.mark.parametrize('eta', [1.0, 0.55, 0.1])
+@pytest.mark.parametrize('k', SHARES)
+def test_gradient_is_the_slope_with_a_frozen_label(slope, k, eta):
+  rng = np.random.default_rng(2)
+  weight = rng.normal(size=[6])
+  feat, reward = rng.normal(size=[2, 2, 3, 6]), rng.normal(size=[2, 2, 3])
+  def loss(weight, label=None):
+    source, target = [tf.linalg.matvec(x, weight) for x in feat]
+    if label is None:
+      label = reward_alignment.aligned_reward(target, reward[1], k)
+    return reward_alignment.mixed_reward_loss(
+        nll(source, reward[0]), nll(target, label), eta)
+  with tf.GradientTape() as tape:
+    variable = tf.Variable(weight)
+    value = loss(variable)
+  grad = tape.gradient(value, variable)
+  label = (1 - k) * feat[1] @ weight + k * reward[1]
+  frozen = slope(lambda x: loss(tf.constant(x), label), weight)
+  np.testing.assert_allclose(grad, frozen, 0, 1e-9)
+  errors = [x @ weight - y for x, y in zip(feat, reward)]
+  source, target = [
+      np.einsum('bl,blf->f', x, y) / 6 for x, y in zip(errors, feat)]
+  np.testing.assert_allclose(
+      grad, eta * source + (1 - eta) * k * target, 1e-10, 1e-12)
+  # A label that follows the prediction would give another slope.
+  following = slope(lambda x: loss(tf.constant(x)), weight)
+  same = k in (0, 1) or eta == 1
+  assert np.allclose(following, grad, 0, 1e-4) == same
 
 
 @pytest.mark.parametrize('eta', [1.0, 0.75, 0.1])

@@ -1,3 +1,5 @@
+"""Cases A, state alignment, and G, selection of a source."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -54,6 +56,15 @@ def test_loss_and_gradient_follow_the_equation(embeds, reduction):
 
 
 @pytest.mark.parametrize('reduction', [TIME_SUM, ALL_MEAN])
+def test_gradient_is_the_slope_of_the_loss(embeds, slope, reduction):
+  ours, peer = embeds.astype('f8')
+  loss = lambda x: state_alignment.state_alignment(
+      tf.constant(x), peer, reduction)
+  np.testing.assert_allclose(
+      run(ours, peer, reduction)[1], slope(loss, ours), 0, 1e-9)
+
+
+@pytest.mark.parametrize('reduction', [TIME_SUM, ALL_MEAN])
 def test_wrong_readings_of_the_equation_do_not_match(embeds, reduction):
   ours, peer = embeds.astype('f8')
   loss = float(run(ours, peer, reduction)[0])
@@ -81,6 +92,57 @@ def test_low_precision_computes_in_float32(embeds):
   assert loss.dtype == tf.float32
   wide = tf.cast(low, tf.float64).numpy()
   np.testing.assert_allclose(loss, oracle(*wide, TIME_SUM), 2e-5)
+
+
+@pytest.fixture(params=['float64', 'float32'])
+def sources(request):
+  """A target's embedding and those of five sources, the nearest twice."""
+  rng = np.random.default_rng(0)
+  noise = rng.normal(size=[6, 3, 4, 5])
+  ours = 2 * noise[0]
+  peers = [ours + scale * noise[index + 1]
+           for index, scale in enumerate([1.0, 0.5, 2.0, 0.8])]
+  peers.insert(3, peers[1])
+  return ours.astype(request.param), [x.astype(request.param) for x in peers]
+
+
+@pytest.mark.parametrize('reduction', [TIME_SUM, ALL_MEAN])
+def test_nearest_source_follows_the_equation(sources, reduction):
+  ours, peers = sources
+  with tf.GradientTape() as tape:
+    embed = tf.constant(ours)
+    tape.watch(embed)
+    index, distances = state_alignment.nearest_source(embed, peers, reduction)
+  expected = [
+      oracle(ours.astype('f8'), x.astype('f8'), reduction) for x in peers]
+  np.testing.assert_allclose(
+      distances, expected, TOLERANCE[ours.dtype.name])
+  assert index == np.argmin(expected) == 1
+  assert tape.gradient(distances, embed) is None
+
+
+def test_selection_weighs_all_but_one_source_with_zero(sources):
+  ours, peers = sources
+  embed = tf.constant(ours)
+  with tf.GradientTape(persistent=True) as tape:
+    tape.watch(embed)
+    index, _ = state_alignment.nearest_source(embed, peers)
+    omega = tf.one_hot(index, len(peers), dtype=embed.dtype)
+    losses = [state_alignment.state_alignment(embed, x) for x in peers]
+    total = tf.tensordot(omega, tf.stack(losses), 1)
+  np.testing.assert_array_equal(total, losses[1])
+  np.testing.assert_array_equal(
+      tape.gradient(total, embed), tape.gradient(losses[1], embed))
+
+
+@pytest.mark.parametrize('jit', [False, True])
+@pytest.mark.parametrize('order, expected', [
+    ([0], 0), ([2, 2, 2], 0), ([0, 1, 3], 1), ([2, 3, 0, 1], 1), ([4, 1], 1)])
+def test_lowest_index_wins_ties(sources, order, expected, jit):
+  ours, peers = sources
+  select = tf.function(state_alignment.nearest_source, jit_compile=jit)
+  index, _ = select(ours, [peers[number] for number in order])
+  assert index == expected
 
 
 def test_bad_arguments_are_named():

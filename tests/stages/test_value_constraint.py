@@ -1,3 +1,5 @@
+"""Case E, the minimum-maximum constraint of the critic."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -50,9 +52,19 @@ def test_without_max_the_peer_does_not_matter(arrays, alpha):
   v, w = value.astype('f8'), weight.astype('f8')
   tolerance = TOLERANCE[value.dtype.name]
   np.testing.assert_allclose(
-      loss, alpha * np.mean(w * v), tolerance, 1e-7)
+      loss, alpha * np.mean(w * v), tolerance, tolerance)
   np.testing.assert_allclose(grad, alpha * w / v.size, tolerance)
   assert peer_grad is None and weight_grad is None
+
+
+@pytest.mark.parametrize('mode', ['max', 'direct'])
+def test_gradient_is_the_slope_of_the_loss(arrays, slope, mode):
+  value, peer, weight = [x.astype('f8') for x in arrays]
+  assert np.abs(value - peer).min() > 1e-3  # Away from the kink.
+  loss = lambda x: value_constraint.value_constraint(
+      tf.constant(x), peer, tf.constant(weight), mode)
+  _, (grad, _, _) = run(value, peer, weight, mode)
+  np.testing.assert_allclose(grad, slope(loss, value), 0, 1e-9)
 
 
 def test_ties_push_down(arrays):
