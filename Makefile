@@ -3,6 +3,7 @@ PYTHON ?= python3.12 python3.11 python3.10 python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+OFFICIAL := tests/parity/requirements.txt
 
 IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
 VENV_PACKAGE := import sys; print('python3.%d-venv' % sys.version_info[1])
@@ -42,12 +43,14 @@ clean:  ## Remove .venv and everything else that make and Python created
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Old versions of pip, as Python 3.10 brings, trip over extras in lock files.
-$(INSTALLED): requirements.lock setup.py | $(BIN)/python
+$(INSTALLED): requirements.lock $(OFFICIAL) setup.py | $(BIN)/python
 	@echo 'Installing into $(VENV); the first time takes some minutes.'
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	  'pip>=24'
 	$(BIN)/python -m pip install --disable-pip-version-check \
 	  --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
+	  --no-deps --no-build-isolation --require-hashes -r $(OFFICIAL)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	  --no-deps --no-build-isolation -e .
 	$(BIN)/python -m envs.headless

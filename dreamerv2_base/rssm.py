@@ -127,7 +127,8 @@ class RSSM(tf.Module):
     deter = self.cell(x, prev_state['deter'])
     stats = self.prior_stats(deter)
     head = stateless.integer(head_seed, len(self.img_out))
-    stats = {key: value[head] for key, value in stats.items()}
+    # Not value[head], which XLA compiles again for each head.
+    stats = {key: tf.gather(value, head) for key, value in stats.items()}
     stoch = self._draw(stats, seed, sample)
     return {**stats, 'stoch': stoch, 'deter': deter}
 

@@ -9,7 +9,6 @@ from coworld_tf import pair
 from dreamerv2_base import agent
 
 VECTOR = {'vector': gymnasium.spaces.Box(-9, 9, (5,), np.float32)}
-STEPS = 'source', 'source_aligned', 'target_model', 'target'
 SEED = tf.constant([1, 2])
 
 
@@ -100,18 +99,6 @@ def test_eta_moves_with_the_compiled_step(make, data):
 def close(one, two):
   for left, right in zip(one.variables, two.variables, strict=True):
     np.testing.assert_allclose(left, right, 1e-4, 2e-6)
-
-
-@pytest.mark.parametrize('mode, step', [
-    *[('graph', step) for step in STEPS], ('xla', 'target')])
-def test_execution_modes_agree(make, data, mode, step):
-  couples = make(), make({'compile': mode})
-  one, two = [run(couple, step, data()) for couple in couples]
-  assert set(one) == set(two)
-  for key in one:
-    if key.endswith('_loss'):
-      np.testing.assert_allclose(two[key], one[key], 2e-5, 1e-6, err_msg=key)
-  close(*couples)
 
 
 def test_target_may_start_from_the_source(make):

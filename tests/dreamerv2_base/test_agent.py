@@ -9,7 +9,6 @@ VECTOR = {'vector': gymnasium.spaces.Box(-9, 9, (5,), np.float32)}
 IMAGE = {'image': gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
 BOX = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
 SEED = tf.constant([1, 2])
-LOSSES = 'model_loss', 'actor_loss', 'critic_loss', 'kl_loss', 'reward_loss'
 
 
 @pytest.fixture(scope='module')
@@ -51,17 +50,6 @@ def obs(count=4):
       'is_terminal': flags}
 
 
-@pytest.mark.parametrize('mode', ['graph', 'xla'])
-def test_execution_modes_agree(train, eager, graph, mode):
-  one = eager
-  two = graph if mode == 'graph' else train({'compile': mode}, updates=2)
-  assert set(one[1]) == set(two[1])
-  for key in LOSSES:
-    np.testing.assert_allclose(two[1][key], one[1][key], 1e-5, err_msg=key)
-  for left, right in zip(values(one[0]), values(two[0]), strict=True):
-    np.testing.assert_allclose(left, right, 1e-4, 1e-6)
-
-
 def test_all_variables_exist_before_training(train, graph):
   fresh, _ = train(updates=0)
   names = lambda learner: [(x.name, x.shape) for x in learner.variables]
@@ -99,30 +87,10 @@ def test_noise_differs_between_updates(make_config, make_batch):
 
 
 @pytest.mark.parametrize('precision', ['bfloat16', '16'])
-def test_low_precision_stays_near_float32(train, graph, precision):
-  # With float16 the first gradients overflow until the scale has fallen.
-  learner, metrics = train(
-      {'compile': 'graph', 'precision': precision},
-      updates=14 if precision == '16' else 2)
-  _, expected = graph
-  assert np.isfinite(list(metrics.values())).all()
-  assert all(np.isfinite(x).all() for x in values(learner))
-  assert {x.dtype for x in learner.trainable_variables} == {tf.float32}
-  if precision == '16':
-    assert 1 < metrics['model_loss_scale'] < 2 ** 15
-    assert 0 < int(learner.wm.opt.count) < int(learner.updates) == 14
-  else:
-    for key in ('model_loss', 'critic_loss', 'reward_loss'):
-      np.testing.assert_allclose(metrics[key], expected[key], 0.02)
+def test_actions_are_float32_in_low_precision(train, precision):
+  learner, _ = train({'precision': precision}, updates=0)
   action, _ = learner.policy(obs(), learner.initial(4), SEED, 'train')
-  assert action.dtype == tf.float32
-
-
-def test_float16_losses_are_near_float32(train):
-  _, low = train({'precision': '16'})
-  _, high = train()
-  for key in ('model_loss', 'critic_loss', 'reward_loss'):
-    np.testing.assert_allclose(low[key], high[key], 0.01)
+  assert action.dtype == tf.float32 and np.isfinite(action).all()
 
 
 def test_evaluation_takes_the_mode(train, eager):
