@@ -25,7 +25,7 @@ def preprocess(agent):
 
 
 def encoder(agent):
-  """Embeddings."""
+  """Encoder: embeddings."""
   data = agent.preprocess(measure.batch(agent, 0))
   obs = {key: data[key] for key in agent.obs_space}
   return measure.differentiate(
@@ -34,7 +34,7 @@ def encoder(agent):
 
 
 def decoder(agent):
-  """Distributions of observations."""
+  """Decoder: distributions of observations."""
   data = agent.preprocess(measure.batch(agent, 0))
   def run(feat):
     outs = {}
@@ -46,7 +46,7 @@ def decoder(agent):
 
 
 def heads(agent):
-  """Reward, discount, actor and critic."""
+  """Heads: reward, discount, actor and critic."""
   feat = agent.rssm.get_feat(measure.state(agent, 'post', measure.LEAD))
   action = measure.numbers('action', [*measure.LEAD, measure.ACTION])
   if hasattr(agent.space, 'n'):
@@ -71,7 +71,7 @@ def heads(agent):
 
 
 def obs_step(agent):
-  """One filtering step, sampled and not."""
+  """RSSM: one filtering step, sampled and not."""
   def run(before, action, embed):
     outs = {}
     for sample in (True, False):
@@ -89,7 +89,7 @@ def obs_step(agent):
 
 
 def img_step(agent):
-  """One prediction step, sampled and not."""
+  """RSSM: one prediction step, sampled and not."""
   return measure.differentiate(
       lambda before, action: measure.flat(**{
           f'prior {sample}': agent.img_step(before, action, sample=sample)
@@ -100,7 +100,7 @@ def img_step(agent):
 
 
 def observe(agent):
-  """Filtering of sequences in which an episode begins."""
+  """RSSM: filtering of sequences in which an episode begins."""
   data = measure.batch(agent, 0)
   def run(embed, action):
     post, prior = agent.observe(embed, action, data['is_first'])
@@ -111,7 +111,7 @@ def observe(agent):
 
 
 def predict(agent):
-  """Open-loop prediction of sequences."""
+  """RSSM: open-loop prediction of sequences."""
   return measure.differentiate(
       lambda action, start: agent.predict(action, start),
       agent.variables('rssm'), action=measure.batch(agent, 0)['action'],
@@ -119,7 +119,7 @@ def predict(agent):
 
 
 def kl_loss(agent):
-  """Balanced KL with all its options."""
+  """RSSM: balanced KL with all its options."""
   def case(*options):
     def run(post, prior):
       loss, value = agent.rssm.kl_loss(post, prior, *options)
@@ -169,7 +169,7 @@ def behavior(agent):
 
 
 def policy(agent):
-  """Actions over a sequence in which an episode begins."""
+  """Policy: actions over a sequence in which an episode begins."""
   data, results = measure.batch(agent, 0), {}
   for mode in ('train', 'eval'):
     if mode == 'eval' and 'tanh' in agent.name:
@@ -183,7 +183,7 @@ def policy(agent):
 
 
 def slow_critic(agent):
-  """Copies of a critic that moves between the updates."""
+  """Slow critic: copies of a critic that moves between the updates."""
   results = {}
   critic, slow = (agent.variables(x) for x in ('critic', 'slow_critic'))
   for index in range(7):
@@ -196,7 +196,7 @@ def slow_critic(agent):
 
 
 def train(agent):
-  """The first update of everything: losses and gradients after clipping."""
+  """Train step: losses and gradients after clipping."""
   agent.set_step(0)
   metrics = agent.train(measure.batch(agent, 0))
   losses = {
@@ -207,7 +207,7 @@ def train(agent):
 
 
 def ten_updates(agent):
-  """Losses and changes of all variables in further updates."""
+  """Train step: losses and changes of variables over ten updates."""
   results, variables = {}, agent.variables(*agent.parts)
   before = {name: x.numpy() for name, x in variables.items()}
   for index in range(10):

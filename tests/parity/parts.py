@@ -72,7 +72,7 @@ def schedule(side):
 
 
 def stream_norm(side):
-  """Normalization of a stream."""
+  """Stream norm over five batches."""
   def case(momentum):
     norm = side.norm(momentum=momentum, scale=2.0)
     return {
@@ -86,7 +86,7 @@ def stream_norm(side):
 
 
 def optimizer(side):
-  """Ten updates with weight decay, and gradients that are clipped or not."""
+  """Optimizer: ten updates with weight decay, some of them clipped."""
   shapes = {'kernel': [4, 3], 'bias': [3]}
   variables = {
       name: tf.Variable(measure.numbers(name, shape))

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import official
 from dreamerv2_base import files
-from tests.parity import cases, here
+from tests.parity import agents, cases, here, parts
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STORED = pathlib.Path(__file__).parent / 'official.npz'
@@ -25,6 +25,9 @@ STORED = pathlib.Path(__file__).parent / 'official.npz'
 BOUND = {'value': 1e-5, 'gradient': 1e-5}
 BOUNDS = {'train': {'value': 1e-5, 'gradient': 1e-4},
           'ten_updates': {'value': 1e-3}}
+DESCRIPTIONS = {
+    case.__name__: case.__doc__.split('\n')[0].rstrip('.')
+    for case in (*agents.CASES, *parts.CASES, parts.sampler)}
 README = 'README, "Against the official DreamerV2"'
 DEVIATIONS = (  # What, here, upstream, where it is explained.
     ('standard deviation of `normal` heads', 'softplus(x) + min_std',
@@ -164,8 +167,10 @@ def page(rows):
       f"| component | {' | '.join(heads)} | bound |",
       '|---' * (len(heads) + 2) + '|']
   for case in dict.fromkeys(case for case, _ in rows):
-    cells = [cell(rows.get((case, agent))) for agent in (*cases.AGENTS, '')]
-    lines.append(f"| {case} | {' | '.join(cells)} | {cell(bounds(case))} |")
+    cells = [cell(rows.get((case, name))) for name in (*cases.AGENTS, '')]
+    lines.append(
+        f"| {DESCRIPTIONS[case]} | {' | '.join(cells)} | "
+        f'{cell(bounds(case))} |')
   lines += [
       '', 'Different on purpose:', '', '| what | here | upstream | see |',
       '|---|---|---|---|']
