@@ -22,6 +22,10 @@ setuptools.setup(
         'mujoco==3.3.0',
         'dm_control>=1.0.28,<1.0.29',  # The release made for MuJoCo 3.3.0.
         'gymnasium>=1.1.1,<2',
+        'metaworld>=3.1.1,<3.2',  # Pins MuJoCo 3.3.0, as 3.0.0 did not.
+        'robodesk==1.0.0',
+        'gym>=0.26.2,<0.27',  # RoboDesk imports it.
+        'pillow>=10',
         'lxml>=5',
         'numpy>=1.26,<2.5',
         'imageio>=2.34',

@@ -28,7 +28,7 @@ def run(argv):
   with cli.input_errors():
     config = flags.parse(argv, CONFIGS)
     inputs.check(config)
-    logger.setup_terminal('coworld_tf')
+    logger.setup_terminal('coworld_tf', 'envs')
     coworld = config.method == 'coworld'
     target_replay = inputs.open_dataset(config) if coworld else None
     logdir = pathlib.Path(config.logdir).expanduser()

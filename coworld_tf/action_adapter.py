@@ -8,11 +8,45 @@ must take target actions. With source size S and target size T:
     slice      source agent of size S; target actions cut or padded to S
     semantic   source agent of size S; the given dimensions of the target's
     zero       source agent of size S; target actions are not shown to it
+
+Choices, which are one-hot vectors, have no meaningful cut or padding: with any
+mode but `zero` they must be as many in both domains.
 """
 
 import gymnasium
 import numpy as np
 import tensorflow as tf
+
+from dreamerv2_base import driver
+
+
+def source_space(mode, source, target, index=()):
+  """Returns the action space of the source agent.
+
+  Args:
+    mode: as above.
+    source: action space of the source simulator, Box or Discrete.
+    target: action space of the target, Box or Discrete.
+    index: dimensions that `semantic` keeps.
+
+  Raises:
+    ValueError: as `source_size` does, or choices do not correspond.
+  """
+  size = source_size(
+      mode, driver.action_size(source), driver.action_size(target), index)
+  choices = any(map(driver.is_discrete, (source, target)))
+  if choices and source != target and mode != 'zero':
+    raise ValueError(
+        f'coworld.action_adapter: {mode} cannot map the actions {target} of '
+        f'the target to {source} of the source; use zero or other tasks')
+  return source if driver.is_discrete(source) else padded(source, size)
+
+
+def padded(space, size):
+  """Returns a Box with unused dimensions, whose bounds are zero, added."""
+  pad = np.zeros(size - space.shape[0], np.float32)
+  return gymnasium.spaces.Box(
+      np.concatenate([space.low, pad]), np.concatenate([space.high, pad]))
 
 
 def source_size(mode, source, target, index=()):
@@ -66,9 +100,7 @@ class PaddedActions:
     self.obs_space = env.obs_space
     space = env.act_space['action']
     self.used = space.shape[0]
-    pad = np.zeros(size - self.used, np.float32)
-    self.act_space = {'action': gymnasium.spaces.Box(
-        np.concatenate([space.low, pad]), np.concatenate([space.high, pad]))}
+    self.act_space = {'action': padded(space, size)}
 
   def reset(self, blocking=True):
     """Starts an episode, as the simulator does."""

@@ -20,17 +20,20 @@ def evaluate(make_env, make_policy, count, envs, seed):
     seed: of the simulators.
 
   Returns:
-    Dict of returns (floats) and lengths (agent steps), lists in order of
-    completion, and video, the uint8 images [T, H, W, C] of the first episode
-    that was completed.
+    Dict of returns (floats), lengths (agent steps) and successes (bools, none
+    if the simulators do not report them), lists in order of completion, and
+    video, the uint8 images [T, H, W, C] of the first episode that was
+    completed.
   """
-  returns, lengths, videos = [], [], []
+  returns, lengths, successes, videos = [], [], [], []
 
   def keep(episode, _):
     if not videos:
       videos.append(episode['image'])
     returns.append(episodes.episode_return(episode))
     lengths.append(len(episode['reward']) - 1)
+    if 'log_success' in episode:
+      successes.append(bool((episode['log_success'] > 0).any()))
 
   seeds = np.random.SeedSequence(seed).generate_state(min(envs, count))
   with contextlib.ExitStack() as stack:
@@ -39,12 +42,20 @@ def evaluate(make_env, make_policy, count, envs, seed):
         for seed in seeds]
     policy = make_policy(simulators[0].act_space)
     driver.Driver(simulators, on_episode=[keep])(policy, episodes=count)
-  return {'returns': returns, 'lengths': lengths, 'video': videos[0]}
-
-
-def statistics(returns):
-  """Returns mean, standard error and number of episode returns."""
-  found = episodes.return_statistics(returns)
   return {
+      'returns': returns, 'lengths': lengths, 'successes': successes,
+      'video': videos[0]}
+
+
+def statistics(returns, successes=()):
+  """Returns mean, standard error and number of episode returns.
+
+  With successes, a list of bools, also the share of successful episodes.
+  """
+  found = episodes.return_statistics(returns)
+  stats = {
       'mean': found['mean'], 'stderr': found['stderr'],
       'episodes': len(returns)}
+  if successes:
+    stats['success'] = sum(successes) / len(successes)
+  return stats

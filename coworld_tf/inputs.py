@@ -14,7 +14,8 @@ from dreamerv2_base import episodes, replay
 
 TASK_KEYS = 'source_task', 'target_task', 'offline_dir'
 # Settings of the simulator that a dataset and its evaluation must share.
-SETTINGS = 'action_repeat', 'time_limit', 'size', 'camera', 'quality'
+SETTINGS = (
+    'action_repeat', 'time_limit', 'size', 'camera', 'quality', 'fix_rewards')
 # What a run may be continued with another value of.
 CHANGEABLE = (
     'logdir', 'offline_dir', 'log_every', 'checkpoint_every',
@@ -111,7 +112,8 @@ def check_metadata(config, directory):
   expected = {'task': config.target_task}
   expected.update({key: config[key] for key in SETTINGS})
   for key, value in expected.items():
-    if metadata.get(key, value) != value:
+    # Cameras may be numbers.
+    if str(metadata.get(key, value)) != str(value):
       raise ValueError(
           f"{directory}: made with {key} '{metadata[key]}', but this run has "
           f"'{value}'; change that or give --allow_mismatch True")

@@ -1,10 +1,9 @@
 """From a configuration to everything a run needs."""
 
-import gymnasium
 import numpy as np
 
 from coworld_tf import action_adapter, inputs, pair, schedule, trainer
-from dreamerv2_base import agent, replay
+from dreamerv2_base import agent, driver, replay
 from envs import worker
 
 
@@ -18,38 +17,36 @@ def build(config, logdir, target_replay):
 
   Raises:
     ValueError: parts of the configuration do not fit together.
+    WorkerError: a simulator does not start.
   """
   alone = target_replay is None
-  tasks = {'source': config.task if alone else config.source_task,
-           'target': config.target_task}
-  with simulator(config, tasks['source'], 0) as env:
-    obs_space, space = env.obs_space, env.act_space['action']
-  obs_space = {'image': obs_space['image']}
-  size = space.shape[0]
+  tasks = {'source': config.task} if alone else {
+      'source': config.source_task, 'target': config.target_task}
+  settings = {key: config[key] for key in inputs.SETTINGS}
+  spaces = {}
+  for domain, task in tasks.items():
+    # Without restarts, since what fails here is the user's to fix.
+    with worker.Worker(task, **settings) as env:
+      obs_space = {'image': env.obs_space['image']}
+      spaces[domain] = env.act_space['action']
+  space = spaces['source']
   if not alone:
-    target_space = dataset_space(target_replay, obs_space)
-    size = action_adapter.source_size(
-        config.coworld.action_adapter, size, target_space.shape[0],
+    check_dataset(target_replay, obs_space['image'], spaces['target'])
+    space = action_adapter.source_space(
+        config.coworld.action_adapter, space, spaces['target'],
         config.coworld.semantic_index)
+  size = driver.action_size(space)
 
   def make_env(domain, seed):
-    env = simulator(config, tasks[domain], seed)
-    used = env.act_space['action'].shape[0]
-    if domain == 'target' and used != target_space.shape[0]:
-      raise ValueError(
-          f'offline_dir: actions have size {target_space.shape[0]}, those of '
-          f'{config.target_task} {used}')
-    if domain == 'source' and used < size:
+    env = worker.RestartingWorker(tasks[domain], seed=seed, **settings)
+    if domain == 'source' and size > driver.action_size(spaces[domain]):
       return action_adapter.PaddedActions(env, size)
     return env
 
-  pad = np.zeros(size - space.shape[0], np.float32)
-  space = gymnasium.spaces.Box(
-      np.concatenate([space.low, pad]), np.concatenate([space.high, pad]))
   source = agent.Agent(config, obs_space, space, 2 * config.seed)
   couple = None if alone else make_pair(
       config, source, agent.Agent(
-          config, obs_space, target_space, 2 * config.seed + 1))
+          config, obs_space, spaces['target'], 2 * config.seed + 1))
   directory = logdir / 'source_episodes'
   directory.mkdir(parents=True, exist_ok=True)
   source_replay = replay.Replay(
@@ -58,26 +55,34 @@ def build(config, logdir, target_replay):
       config, logdir, couple, source, source_replay, target_replay, make_env)
 
 
-def simulator(config, task, seed):
-  """Starts a simulator in a process of its own."""
-  settings = {key: config[key] for key in inputs.SETTINGS}
-  return worker.Worker(task, seed=seed, **settings)
+def check_dataset(data, images, space):
+  """Checks that a dataset fits the simulator of its task.
 
-
-def dataset_space(data, obs_space):
-  """Returns the action space of a dataset whose images must fit.
+  Args:
+    data: replay.Replay of the dataset.
+    images: space of the images.
+    space: space of the actions.
 
   Raises:
-    ValueError: the images have another shape than the simulator's.
+    ValueError: its images or actions are others.
   """
-  example = data.sample(1, 1, np.random.default_rng(0))
-  shape = example['image'].shape[2:]
-  if shape != obs_space['image'].shape:
+  # Two rows, because the action of the first may be that of a reset.
+  example = data.sample(1, 2, np.random.default_rng(0))
+  shape, action = example['image'].shape[2:], example['action']
+  if shape != images.shape:
     raise ValueError(
-        f'offline_dir: images are {list(shape)}, those of the source '
-        f"{list(obs_space['image'].shape)}; change --size")
-  size = example['action'].shape[-1]
-  return gymnasium.spaces.Box(-1, 1, (size,), np.float32)
+        f'offline_dir: images are {list(shape)}, those of the simulator '
+        f'{list(images.shape)}; change --size')
+  size = driver.action_size(space)
+  if action.shape[-1] != size:
+    raise ValueError(
+        f'offline_dir: actions have size {action.shape[-1]}, those of '
+        f'target_task {size}')
+  if driver.is_discrete(space) and sorted(action[0, 1]) != (
+      [0] * (size - 1) + [1]):
+    raise ValueError(
+        'offline_dir: actions are not one-hot vectors, but target_task has '
+        f'{size} choices')
 
 
 def make_pair(config, source, target):

@@ -11,6 +11,8 @@ from dreamerv2_base import files
 CURVES = {
     'Return in the target': {'target policy': 'target/return'},
     'Return in the source': {'source policy': 'source/return'},
+    'Share of successful episodes': {
+        'source policy': 'source/success', 'target policy': 'target/success'},
     'Image loss': {
         'source': 'source/image_loss', 'target': 'target/image_loss'},
     'Reward loss': {
@@ -45,14 +47,14 @@ def finish(config, logdir, target_replay, counts):
   last = {record['policy']: record for record in map(json.loads, lines)}
   returns = {}
   if 'random' in last:
-    returns['random'] = evaluate.statistics(last['random']['returns'])
+    returns['random'] = statistics(last['random'])
   if target_replay:
     stats = target_replay.stats
     returns['dataset'] = {
         'mean': stats['return_mean'], 'stderr': stats['return_stderr'],
         'episodes': stats['episodes']}
   domain = 'target' if target_replay else 'source'
-  returns[domain] = evaluate.statistics(last[domain]['returns'])
+  returns[domain] = statistics(last[domain])
   keys = ('source_task', 'target_task', 'offline_dir') if target_replay else (
       'task',)
   summary = {
@@ -71,11 +73,21 @@ def finish(config, logdir, target_replay, counts):
   return summary
 
 
+def statistics(record):
+  """Returns the statistics of a line of evaluations.jsonl."""
+  return evaluate.statistics(record['returns'], record.get('successes', ()))
+
+
 def table(summary):
   """Returns the summary's returns as lines of text."""
-  lines = [f"{'return of':<10}{'mean':>9}{'std. error':>12}{'episodes':>10}"]
+  entries = summary['returns'].values()
+  known = any('success' in entry for entry in entries)
+  lines = [f"{'return of':<10}{'mean':>9}{'std. error':>12}{'episodes':>10}"
+           + known * f"{'success':>9}"]
   for name, entry in summary['returns'].items():
-    lines.append(
-        f"{name:<10}{entry['mean']:>9.1f}{entry['stderr']:>12.1f}"
-        f"{entry['episodes']:>10d}")
+    line = (f"{name:<10}{entry['mean']:>9.1f}{entry['stderr']:>12.1f}"
+            f"{entry['episodes']:>10d}")
+    if 'success' in entry:
+      line += f"{entry['success']:>9.0%}"
+    lines.append(line)
   return '\n'.join(lines)

@@ -236,9 +236,12 @@ class Trainer:
     result = evaluate.evaluate(
         lambda seed: self.make_env(domain, seed), make_policy, episodes,
         self.config.evaluation.envs, self._seed(EVAL))
-    stats = evaluate.statistics(result['returns'])
-    self.log.info(
-        '  return %.1f +- %.1f', stats['mean'], stats['stderr'])
+    stats = evaluate.statistics(result['returns'], result['successes'])
+    line = '  return {mean:.1f} +- {stderr:.1f}'
+    if 'success' in stats:
+      line += ', {success:.0%} successful'
+      self.logger.scalar(f'{name}/success', stats['success'])
+    self.log.info(line.format(**stats))
     self.logger.scalar(f'{name}/return', stats['mean'])
     self.logger.scalar(f'{name}/return_stderr', stats['stderr'])
     self.logger.scalar(
@@ -246,7 +249,7 @@ class Trainer:
     self.logger.video(f'{name}/episode', result['video'])
     self._write()
     record = {'policy': name, 'step': self.step, **{
-        key: result[key] for key in ('returns', 'lengths')}}
+        key: result[key] for key in ('returns', 'lengths', 'successes')}}
     with (self.logdir / EVALUATIONS).open('a') as file:
       file.write(json.dumps(record) + '\n')
 

@@ -23,12 +23,14 @@ class Driver:
     Args:
       envs: environments whose `reset(blocking=False)` and
         `step(action, blocking=False)` return a promise of the observation.
+        That of a step is None if the environment has lost its episode.
       on_episode: functions `fn(episode, index)`, called with each complete
         episode (dict of [N, ...] arrays) and the index of its environment.
     """
     self._envs = list(envs)
     self._on_episode = tuple(on_episode)
-    self.steps = 0  # Agent steps so far, resets not counted.
+    # Agent steps so far, without resets and lost episodes.
+    self.steps = 0
     self.episodes = 0  # Finished episodes so far.
     self.reset()
 
@@ -44,7 +46,8 @@ class Driver:
     so `steps` is rounded up to a multiple of their number. Of `episodes`
     each environment runs a fixed share and then idles: taking whichever
     finish first would favor short episodes. Running episodes and the
-    policy state carry over to the next call.
+    policy state carry over to the next call. An episode that is lost leaves
+    nothing behind, and the steps it had made are made again.
 
     Args:
       policy: `policy(obs, state) -> (outputs, state)` with obs a dict of
@@ -61,7 +64,8 @@ class Driver:
           f'One of steps={steps} and episodes={episodes} must be positive')
     count = len(self._envs)
     if steps:
-      for _ in range(-(-steps // count)):
+      goal = self.steps + -(-steps // count) * count
+      while self.steps < goal:
         self._step(policy, range(count))
       return
     left = [(episodes + count - 1 - index) // count for index in range(count)]
@@ -87,7 +91,12 @@ class Driver:
         for index in active]
     finished = []
     for index, promise in zip(active, promises, strict=True):
-      row = _row(promise(), actions[index])
+      obs = promise()
+      if obs is None:
+        self.steps -= len(self._rows[index]) - 1
+        self._rows[index] = []
+        continue
+      row = _row(obs, actions[index])
       self._rows[index].append(row)
       self.steps += 1
       if row['is_last']:
@@ -99,8 +108,8 @@ class Driver:
   def _begin(self, indices):
     promises = [self._envs[index].reset(blocking=False) for index in indices]
     for index, promise in zip(indices, promises, strict=True):
-      space = self._envs[index].act_space['action']
-      self._rows[index] = [_row(promise(), np.zeros(space.shape))]
+      size = action_size(self._envs[index].act_space['action'])
+      self._rows[index] = [_row(promise(), np.zeros(size))]
 
   def _finish(self, index):
     rows = self._rows[index]
@@ -111,7 +120,7 @@ class Driver:
 
 
 class RandomPolicy:
-  """Uniform actions within the bounds of the action space."""
+  """Uniform actions within the bounds, or uniform one-hot choices."""
 
   def __init__(self, act_space, seed):
     """Starts the policy.
@@ -120,7 +129,7 @@ class RandomPolicy:
     actions do not depend on how many others there are.
 
     Args:
-      act_space: spaces by name, with 'action' a Box.
+      act_space: spaces by name, with 'action' a Box or Discrete.
       seed: non-negative integer.
     """
     self._space = act_space['action']
@@ -130,9 +139,23 @@ class RandomPolicy:
   def __call__(self, obs, state=None):
     for index in range(len(self._streams), len(obs['is_first'])):
       self._streams.append(np.random.default_rng([self._seed, index]))
-    low, high = self._space.low, self._space.high
-    actions = [stream.uniform(low, high) for stream in self._streams]
-    return {'action': np.stack(actions).astype(np.float32)}, state
+    actions = np.stack([self._draw(stream) for stream in self._streams])
+    return {'action': actions.astype(np.float32)}, state
+
+  def _draw(self, stream):
+    if is_discrete(self._space):
+      return np.arange(self._space.n) == stream.integers(self._space.n)
+    return stream.uniform(self._space.low, self._space.high)
+
+
+def is_discrete(space):
+  """Whether actions are choices, which are one-hot vectors here."""
+  return hasattr(space, 'n')
+
+
+def action_size(space):
+  """Length of the action vectors of a Box or Discrete space."""
+  return int(space.n) if is_discrete(space) else space.shape[0]
 
 
 def _row(obs, action):

@@ -1,7 +1,10 @@
 """Environments with the DreamerV2 interface; nothing here loads TensorFlow.
 
 Task names are `dmc_<domain>_<task>`, the slopes and lamed bodies listed in
-`envs.dmc_names`, and `dummy_<number of actions>` for tests.
+`envs.dmc_names`, `metaworld_<task>` and `robodesk_<task>` with the tasks in
+`envs.robot_names`, `gym_<id>` for what Gymnasium knows or `gym_<module>:<id>`
+for what importing a module registers there (see `envs.gym`), and
+`dummy_<number of actions>` for tests.
 """
 
 import ctypes.util
@@ -11,7 +14,9 @@ import os
 import pathlib
 import sys
 
-from envs import dmc_names, wrappers
+import gymnasium
+
+from envs import dmc_names, robot_names, wrappers
 
 QUALITIES = ('exact', 'fast')
 # The backend that `envs.headless` saw rendering, kept with the libraries.
@@ -30,7 +35,7 @@ if 'MUJOCO_GL' not in os.environ:
 
 
 def make(task, seed=0, size=64, action_repeat=1, time_limit=0,
-         quality='exact', camera=0):
+         quality='exact', camera='', fix_rewards=False):
   """Creates an environment in this process.
 
   Do not import TensorFlow into a process that rendered, nor the reverse: with
@@ -43,8 +48,12 @@ def make(task, seed=0, size=64, action_repeat=1, time_limit=0,
     action_repeat: Simulator steps per agent step.
     time_limit: Agent steps per episode; 0 keeps the limit of the suite.
     quality: 'exact' renders like the suite, 'fast' without shadows,
-      antialiasing and reflections. Their images must not be mixed.
-    camera: Number or name of a camera of the simulator.
+      antialiasing and reflections. Their images must not be mixed. Gymnasium
+      tasks have one quality.
+    camera: Number or name of a camera of the simulator, '' for the usual one,
+      which is the only one of RoboDesk and Gymnasium.
+    fix_rewards: Whether RoboDesk's rewards see objects move; see
+      `envs.robodesk`.
 
   Raises:
     ValueError: If the task or a setting is unknown or out of range.
@@ -52,18 +61,14 @@ def make(task, seed=0, size=64, action_repeat=1, time_limit=0,
   """
   check_task(task)
   _check_settings(seed, size, action_repeat, time_limit, quality)
-  suite, _, name = task.partition('_')
-  if suite == 'dummy':
-    from envs import dummy
-    env = dummy.Dummy(int(name), seed, size)
-  else:
-    _refuse_tensorflow(task)
-    from envs import dmc
-    env = dmc.DMC(name, seed, size, quality, camera, bounded=not time_limit)
+  env = _simulator(
+      task, seed, size, quality, camera, not time_limit, fix_rewards)
   if action_repeat > 1:
     env = wrappers.ActionRepeat(env, action_repeat)
   if time_limit:
     env = wrappers.TimeLimit(env, time_limit)
+  if isinstance(env.act_space['action'], gymnasium.spaces.Discrete):
+    return wrappers.OneHotAction(env)
   return wrappers.NormalizeAction(env)
 
 
@@ -72,7 +77,14 @@ def check_task(task):
   suite, _, name = str(task).partition('_')
   if suite == 'dummy' and name.isdecimal() and int(name) > 0:
     return
-  known = [f'dmc_{key}' for key in dmc_names.TASKS] + ['dummy_1']
+  # Modules may need more than this process can load.
+  if suite == 'gym' and name.count(':') == 1:
+    return
+  known = ['dummy_1']
+  for suite, names in (
+      ('dmc', dmc_names.TASKS), ('metaworld', robot_names.METAWORLD),
+      ('robodesk', robot_names.ROBODESK), ('gym', gymnasium.registry)):
+    known += [f'{suite}_{name}' for name in names]
   if task not in known:
     nearest = difflib.get_close_matches(str(task), known, n=1, cutoff=0)[0]
     raise ValueError(f"unknown task '{task}': did you mean '{nearest}'?")
@@ -90,6 +102,27 @@ def _check_settings(seed, size, action_repeat, time_limit, quality):
   if quality not in QUALITIES:
     raise ValueError(
         f'quality is {quality!r}: must be one of {", ".join(QUALITIES)}')
+
+
+def _simulator(task, seed, size, quality, camera, bounded, fix_rewards):
+  # Each suite is imported by itself, since that takes seconds.
+  suite, _, name = task.partition('_')
+  if suite == 'dummy':
+    from envs import dummy
+    return dummy.Dummy(int(name), seed, size)
+  _refuse_tensorflow(task)
+  if suite == 'dmc':
+    from envs import dmc
+    return dmc.DMC(name, seed, size, quality, camera, bounded)
+  if suite == 'metaworld':
+    from envs import metaworld
+    return metaworld.MetaWorld(name, seed, size, quality, camera, bounded)
+  if suite == 'robodesk':
+    from envs import robodesk
+    return robodesk.RoboDesk(
+        name, seed, size, quality, camera, bounded, fix_rewards)
+  from envs import gym
+  return gym.Gym(gym.load(name, camera, bounded), size, seed)
 
 
 def _refuse_tensorflow(task):

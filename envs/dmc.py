@@ -4,10 +4,10 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from envs import dmc_variants, render, wrappers
+from envs import dmc_variants, render, simulator
 
 
-class DMC:
+class DMC(simulator.Simulator):
   """One task of `envs.dmc_names`, with private randomness."""
 
   def __init__(self, name, seed, size, quality, camera, bounded):
@@ -18,38 +18,20 @@ class DMC:
       seed: Seed of the initial states.
       size: Image height and width in pixels.
       quality: 'exact' or 'fast'.
-      camera: Number or name; 0 is the side view of walker and cheetah.
+      camera: Number or name; '' is 0, the side view of walker and cheetah.
       bounded: Whether the time limit of the suite ends episodes.
     """
     self._env = dmc_variants.load(name, seed, bounded)
-    physics = self._env.physics
+    model, data = self._env.physics.model.ptr, self._env.physics.data.ptr
     self._camera = render.Camera(
-        physics.model.ptr, physics.data.ptr, size, quality, camera)
+        model, data, size, quality, render.find_camera(model, camera, 0))
     spec = self._env.action_spec()
     # dm_control writes "no bound" as a large number.
     low, high = (
         np.where(np.abs(bound) < mujoco.mjMAXVAL, bound, np.inf)
         for bound in (spec.minimum, spec.maximum))
-    self.obs_space = wrappers.observation_space(size)
-    self.act_space = {
-        'action': gymnasium.spaces.Box(
-            np.float32(low), np.float32(high), spec.shape, np.float32)}
-    self._over = True
-
-  def reset(self):
-    """Starts an episode and returns its first observation."""
-    obs = self._observe(self._env.reset())
-    return {**obs, 'image': self.render()}
-
-  def step(self, action):
-    """Applies {'action': ...} and returns the observation reached."""
-    return {**self.advance(action), 'image': self.render()}
-
-  def advance(self, action):
-    """Applies the action; returns the observation without its image."""
-    if self._over:
-      raise RuntimeError('the episode is over: call reset() before step()')
-    return self._observe(self._env.step(action['action']))
+    super().__init__(gymnasium.spaces.Box(
+        np.float32(low), np.float32(high), spec.shape, np.float32), size)
 
   def render(self):
     """Returns the current image, uint8 [size, size, 3]."""
@@ -60,11 +42,13 @@ class DMC:
     self._camera.close()
     self._env.close()
 
-  def _observe(self, time_step):
-    self._over = time_step.last()
+  def _start(self):
+    self._env.reset()
+
+  def _move(self, action):
+    time_step = self._env.step(action)
     return {
-        'reward': np.float32(time_step.reward or 0.0),
-        'is_first': time_step.first(),
+        'reward': time_step.reward,
         'is_last': time_step.last(),
         'is_terminal': time_step.last() and time_step.discount == 0,
     }

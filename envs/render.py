@@ -3,6 +3,36 @@
 import atexit
 
 import mujoco
+import numpy as np
+from PIL import Image
+
+
+def find_camera(model, camera, default):
+  """Returns the index of a camera of the model.
+
+  Args:
+    model: mujoco.MjModel.
+    camera: Its number, also as text, or its name; '' takes the default.
+    default: Number or name.
+
+  Raises:
+    ValueError: If the model has no such camera.
+  """
+  camera = default if camera == '' else camera
+  names = [model.camera(index).name for index in range(model.ncam)]
+  if camera in names:
+    return names.index(camera)
+  if str(camera).isdecimal() and int(camera) < model.ncam:
+    return int(camera)
+  raise ValueError(
+      f'camera is {camera!r}: must be a number below {model.ncam} or one of '
+      f'{", ".join(names)}')
+
+
+def resize(image, size):
+  """Returns uint8 [size, size, 3] from uint8 [H, W, 3] or gray [H, W]."""
+  image = Image.fromarray(image).convert('RGB')
+  return np.array(image.resize((size, size), Image.Resampling.LANCZOS))
 
 
 class Camera:
@@ -16,16 +46,8 @@ class Camera:
       data: mujoco.MjData to look at.
       size: Height and width in pixels.
       quality: 'exact' or 'fast'.
-      camera: Number or name of a camera of the model.
-
-    Raises:
-      ValueError: If the model has no such camera.
+      camera: Index of a camera of the model, or a free mujoco.MjvCamera.
     """
-    names = [model.camera(index).name for index in range(model.ncam)]
-    if camera not in names and camera not in range(model.ncam):
-      raise ValueError(
-          f'camera is {camera!r}: must be a number below {model.ncam} or one '
-          f'of {", ".join(names)}')
     if quality == 'fast':
       # The renderer allocates its buffers by these when it is created.
       model.vis.quality.shadowsize = 0

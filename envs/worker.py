@@ -6,19 +6,28 @@ that shares nothing with the parent but one socket.
 """
 
 import contextlib
+import logging
 import os
 import pathlib
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import traceback
 import weakref
 from multiprocessing import connection
 
+import numpy as np
+
 import envs
 
 ROOT = pathlib.Path(__file__).parents[1]
+# Failures of a simulator without a complete episode between that end a run.
+LIMIT = 3
+
+_logger = logging.getLogger(__name__)
 
 
 class WorkerError(RuntimeError):
@@ -92,10 +101,9 @@ class Worker:
       raise RuntimeError(f'{self._name}: the worker is closed')
     if self._waiting:
       raise RuntimeError(f'{self._name}: the last promise was not called')
-    try:
+    # One that has died is found by the promise.
+    with contextlib.suppress(OSError):
       self._conn.send((method, args))
-    except OSError as error:
-      raise self._lost('died') from error
     self._waiting = True
     return self._receive
 
@@ -127,6 +135,90 @@ class Worker:
     output = self._log.read().decode(errors='replace')[-4000:]
     self.close()
     return WorkerError(f'{self._name}: the worker {event}\n{output}'.strip())
+
+
+class RestartingWorker:
+  """A worker that another takes the place of when it is lost.
+
+  The other has the same task and settings and a seed of its own, and begins
+  with a reset.
+  """
+
+  def __init__(self, task, seed=0, **settings):
+    """Starts the first worker.
+
+    Args:
+      task: Name as in `envs.make`.
+      seed: Seed of the first worker, from which those of others are derived.
+      **settings: Other arguments of `Worker`.
+
+    Raises:
+      ValueError: If the task or a setting is wrong.
+      WorkerError: If workers are lost again and again, with no complete
+        episode between. The same holds for `reset` and `step`.
+    """
+    self._task, self._seed, self._settings = task, seed, settings
+    self._restarts = 0
+    self._failures = 0  # Since the last complete episode.
+    self._start(seed)
+    self.obs_space = self._worker.obs_space
+    self.act_space = self._worker.act_space
+
+  def reset(self, blocking=True):
+    """Returns the first observation, or a promise of it: call it to wait."""
+    promise = self._worker.reset(blocking=False)
+    def wait():
+      obs = self._answer(promise)
+      while obs is None:
+        obs = self._answer(self._worker.reset(blocking=False))
+      return obs
+    return wait() if blocking else wait
+
+  def step(self, action, blocking=True):
+    """Returns the next observation, or a promise of it: call it to wait.
+
+    It is None if the worker was lost and with it the episode: reset then.
+    """
+    promise = self._worker.step(action, blocking=False)
+    wait = lambda: self._answer(promise)
+    return wait() if blocking else wait
+
+  def close(self):
+    """Ends the process; can be called more than once."""
+    self._worker.close()
+
+  def _answer(self, promise):
+    try:
+      obs = promise()
+    except WorkerError as error:
+      self._worker.close()
+      self._restart(error)
+      return None
+    if obs['is_last']:
+      self._failures = 0
+    return obs
+
+  def _start(self, seed):
+    try:
+      self._worker = Worker(self._task, seed, **self._settings)
+    except WorkerError as error:
+      self._restart(error)
+
+  def _restart(self, error):
+    event, *words = str(error).splitlines()
+    self._failures += 1
+    if self._failures == LIMIT:
+      event += f', the last of {LIMIT} failures without a complete episode'
+      raise WorkerError('\n'.join([event, *words])) from error
+    if event.endswith('the worker failed'):
+      event += f': {words[-1]}'
+    self._restarts += 1
+    # SeedSequence tells (5, 1) from (5, 2) and from 5.
+    sequence = np.random.SeedSequence([self._seed, self._restarts])
+    seed = int(sequence.generate_state(1)[0])
+    _logger.warning(
+        'warning: %s; going on with a new one, seed %d', event, seed)
+    self._start(seed)
 
 
 def _environment():
@@ -174,8 +266,18 @@ def serve(conn):
     env.close()
 
 
+def _follow(parent):
+  """Ends this process when its parent is gone, even in the middle of a step.
+  """
+  while os.getppid() == parent:
+    time.sleep(2)
+  os._exit(1)
+
+
 def main():
   """Serves the socket whose file descriptor is the only argument."""
+  threading.Thread(
+      target=_follow, args=[os.getppid()], daemon=True).start()
   # Ctrl-C reaches the whole group; the parent decides and then hangs up.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   with connection.Connection(int(sys.argv[1])) as conn:

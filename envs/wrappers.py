@@ -1,19 +1,7 @@
-"""Wrappers around environments, and the observation space they share."""
+"""Wrappers around environments."""
 
 import gymnasium
 import numpy as np
-
-
-def observation_space(size):
-  """Returns the spaces of an environment with size x size images."""
-  box = gymnasium.spaces.Box
-  return {
-      'image': box(0, 255, (size, size, 3), np.uint8),
-      'reward': box(-np.inf, np.inf, (), np.float32),
-      'is_first': box(0, 1, (), bool),
-      'is_last': box(0, 1, (), bool),
-      'is_terminal': box(0, 1, (), bool),
-  }
 
 
 class Wrapper:
@@ -117,3 +105,26 @@ class NormalizeAction(Wrapper):
           f'action is {action}: must be {self._low.size} finite numbers')
     scaled = self._low + (action + 1) / 2 * (self._high - self._low)
     return self.env.step({'action': scaled})
+
+
+class OneHotAction(Wrapper):
+  """Takes the largest entry of a vector for the choice of a discrete action.
+  """
+
+  @property
+  def act_space(self):
+    """One choice, counted from zero."""
+    return {'action': gymnasium.spaces.Discrete(int(self._space.n))}
+
+  def step(self, action):
+    """Raises a ValueError unless there is one finite number per choice."""
+    action = np.asarray(action['action'])
+    if action.shape != (self._space.n,) or not np.isfinite(action).all():
+      raise ValueError(
+          f'action is {action}: must be {self._space.n} finite numbers')
+    choice = self._space.start + np.argmax(action)
+    return self.env.step({'action': choice})
+
+  @property
+  def _space(self):
+    return self.env.act_space['action']

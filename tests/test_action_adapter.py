@@ -34,6 +34,22 @@ def test_size_of_the_source_agent(mode, source, target, size):
   assert action_adapter.source_size(mode, source, target, index) == size
 
 
+def test_space_of_the_source_agent():
+  box = lambda size: gymnasium.spaces.Box(-1, 1, (size,), np.float32)
+  choices = gymnasium.spaces.Discrete
+  space = action_adapter.source_space('pad_max', box(2), box(3))
+  np.testing.assert_array_equal(space.low, [-1, -1, 0])
+  np.testing.assert_array_equal(space.high, [1, 1, 0])
+  assert action_adapter.source_space('slice', box(2), box(3)) == box(2)
+  same = action_adapter.source_space('pad_max', choices(4), choices(4))
+  assert same == choices(4)
+  assert action_adapter.source_space('zero', choices(4), box(2)) == choices(4)
+  for source, target in [
+      (choices(4), choices(3)), (choices(3), box(3)), (box(3), choices(3))]:
+    with pytest.raises(ValueError, match='pad_max cannot map'):
+      action_adapter.source_space('pad_max', source, target)
+
+
 def test_unknown_mode_is_named():
   with pytest.raises(ValueError, match="'pad'.*pad_max, slice"):
     action_adapter.source_size('pad', 4, 5)

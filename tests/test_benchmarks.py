@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from benchmarks import demo, online
+import envs
+from benchmarks import demo, online, pictures
+from benchmarks import envs as speed
 from benchmarks.parity import learning, train
 
 
@@ -73,3 +75,73 @@ def test_learning_refuses_what_it_cannot_compare(flags, message, capsys):
   with pytest.raises(SystemExit) as info:
     learning.main(flags)
   assert info.value.code == 2 and message in capsys.readouterr().err
+
+
+# Ratios of medians would differ from these.
+RATES = {
+    'exact': {1: [10.0, 4.0, 20.0], 2: [30.0, 6.0, 20.0], 4: [2.0, 3.0, 1.0]},
+    'fast': {
+        1: [80.0, 20.0, 40.0], 2: [112.0, 40.0, 40.0], 4: [7.0, 8.0, 9.0]}}
+RATIOS = {
+    'fast / exact': 5.0, '2 / 1 workers, exact': 1.5,
+    '2 / 1 workers, fast': 1.4}
+
+
+def test_ratios_are_taken_within_rounds():
+  assert speed.judge(RATES) == RATIOS
+
+
+def test_missed_ratios_are_named():
+  tasks = {name: {'ratios': RATIOS} for name in list(speed.TASKS)[:2]}
+  assert speed.misses(tasks) == [
+      'dmc_walker_walk: 2 / 1 workers, fast is 1.4, not at least 1.5',
+      'metaworld_door-close: fast / exact is 5.0, not at least 8',
+      'metaworld_door-close: 2 / 1 workers, fast is 1.4, not at least 1.5']
+
+
+def test_speeds_are_tabled():
+  lines = speed.table({'a': {'rates': RATES, 'ratios': RATIOS}}).split('\n')
+  assert lines[2:] == [
+      '| a | exact | 10 | 20 | 2 | 1.5 |  |',
+      '| a | fast | 40 | 40 | 8 | 1.4 | 5.0 |']
+  assert len({line.count('|') for line in lines}) == 1
+
+
+def test_speed_is_measured(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(speed, 'COUNTS', (1, 2))
+  monkeypatch.setattr(speed, 'TASKS', {'dummy_2': 1000})
+  monkeypatch.setattr(speed, 'RESULTS', tmp_path / 'results' / 'envs.json')
+  assert speed.main(['--rounds', '2', '--seconds', '0.05']) == 0
+  result = json.loads(speed.RESULTS.read_text())
+  rates = result['tasks']['dummy_2']['rates']
+  assert list(rates) == ['exact', 'fast']
+  for counts in rates.values():
+    assert [len(rounds) for rounds in counts.values()] == [2, 2]
+    assert min(map(min, counts.values())) > 20
+  assert result['machine']['load'] >= 0
+  assert '\ndummy_2: fast / exact is ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('flags', [['--rounds', '0'], ['--seconds', '0']])
+def test_speed_needs_time(flags, capsys):
+  with pytest.raises(SystemExit) as info:
+    speed.main(flags)
+  assert info.value.code == 2
+  assert 'must be positive' in capsys.readouterr().err
+
+
+def test_every_suite_is_pictured():
+  names = [f'{suite}_{name}' for suite, tasks in pictures.SUITES.items()
+           for name in tasks]
+  assert len(names) == 18
+  for name in names:
+    envs.check_task(name)
+  image = pictures.after_random_steps('dummy_2')
+  assert image.shape == (160, 160, 3) and image.any()
+
+
+def test_pictures_need_a_run(tmp_path, capsys):
+  with pytest.raises(SystemExit) as info:
+    pictures.main(['demo', '--run', str(tmp_path / 'none')])
+  assert info.value.code == 2
+  assert capsys.readouterr().err.startswith('error: ')

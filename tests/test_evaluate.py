@@ -1,5 +1,7 @@
 """Evaluation: what is returned, and that every simulator is closed."""
 
+import json
+
 import gymnasium
 import numpy as np
 import pytest
@@ -9,11 +11,15 @@ from dreamerv2_base import driver
 
 
 class Simulator:
-  """Episodes of one to three steps that pay the seed at each."""
+  """Episodes of one to three steps that pay the seed at each.
 
-  def __init__(self, seed, log):
+  With `successes`, the given numbers of steps are the moments of success.
+  """
+
+  def __init__(self, seed, log, successes=None):
     self.act_space = {'action': gymnasium.spaces.Box(-1, 1, (2,), np.float32)}
     self._seed, self._log, self._episode = seed, log, 0
+    self._successes = successes
     log.append(('open', seed))
 
   def reset(self, blocking=True):
@@ -29,7 +35,10 @@ class Simulator:
     self._log.append(('close', self._seed))
 
   def _obs(self):
+    success = {} if self._successes is None else {
+        'log_success': np.float32(self._step in self._successes)}
     return {
+        **success,
         'image': np.full((4, 4, 3), 10 * self._episode, np.uint8),
         'reward': np.float32(self._step and self._seed % 7),
         'is_first': np.bool_(self._step == 0),
@@ -50,9 +59,18 @@ def test_result():
   assert closed == ('close', seed)
   assert result['lengths'] == [1, 2, 3]
   assert result['returns'] == [seed % 7 * steps for steps in (1, 2, 3)]
-  assert set(result) == {'returns', 'lengths', 'video'}
+  assert set(result) == {'returns', 'lengths', 'successes', 'video'}
+  assert result['successes'] == []
   assert result['video'].shape == (2, 4, 4, 3)
   assert (result['video'] == 10).all()
+
+
+def test_success_at_any_step_is_one_of_the_episode():
+  result = evaluate.evaluate(
+      lambda seed: Simulator(seed, [], successes=[2]),
+      lambda space: driver.RandomPolicy(space, 0), 3, 1, 0)
+  assert result['successes'] == [False, True, True]
+  assert json.dumps(result['successes'])
 
 
 def test_seeds_and_number_of_simulators():
@@ -81,4 +99,5 @@ def test_simulators_are_closed_when_one_fails_to_start():
 def test_statistics():
   assert evaluate.statistics([1, 3]) == pytest.approx(
       {'mean': 2, 'stderr': 1, 'episodes': 2})
+  assert evaluate.statistics([1, 3], [True, False])['success'] == 0.5
   assert evaluate.statistics([4]) == {'mean': 4, 'stderr': 0, 'episodes': 1}

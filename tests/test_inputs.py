@@ -11,7 +11,7 @@ CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
 PATHS = {'logdir': 'runs/log', 'offline_dir': 'data/walker'}
 SETTINGS = {
     'task': 'dmc_walker_downhill', 'action_repeat': 2, 'time_limit': 0,
-    'size': 64, 'camera': 0, 'quality': 'exact'}
+    'size': 64, 'camera': '', 'quality': 'exact'}
 
 
 def parse(*overlays, **values):

@@ -70,6 +70,20 @@ def test_pair(logdir, dataset, make_config):
       ['target', '22.0', '1.2', '3']]
 
 
+def test_success(logdir, dataset, make_config):
+  write(logdir / 'evaluations.jsonl', [
+      {'policy': 'random', 'step': 0, 'returns': [1.0], 'successes': []},
+      {'policy': 'target', 'step': 20, 'returns': [2.0, 2.0, 3.0],
+       'successes': [False, True, True]}])
+  summary = report.finish(make_config(), logdir, dataset, {})
+  assert summary['returns']['target']['success'] == pytest.approx(2 / 3)
+  assert 'success' not in summary['returns']['random']
+  title, random, data, target = report.table(summary).splitlines()
+  assert title.split()[-2:] == ['episodes', 'success']
+  assert len(target) == len(title) > len(random) == len(data)
+  assert target.split() == ['target', '2.3', '0.3', '3', '67%']
+
+
 def test_source_alone(logdir, make_config):
   write(logdir / 'evaluations.jsonl', [
       {'policy': 'source', 'step': 5, 'returns': [7.0]}])

@@ -12,10 +12,10 @@ import time
 import numpy as np
 import pytest
 
-from coworld_tf import inputs, methods
-from dreamerv2_base import flags
+from dreamerv2_base import episodes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+DOTS = 'gym_tests.envs.dots:Seen-v0'
 PHASES = [
     'evaluate_random', 'evaluate_source', 'source', 'target_model',
     'evaluate_source', 'source_aligned', 'evaluate_target', 'target',
@@ -180,6 +180,28 @@ def test_online_agent_on_a_real_simulator(tmp_path):
   assert summary['source_updates'] == 2
 
 
+def test_choices_and_success(tmp_path):
+  result = run(
+      '--configs', 'dreamerv2', 'small', 'debug', '--task', DOTS, '--logdir',
+      tmp_path, '--schedule.source_pretrain', 1, '--schedule.source_steps',
+      20, '--time_limit', 0, '--evaluation.final_episodes', 3)
+  assert result.returncode == 0, result.stderr
+  for path in episodes.find_episodes(tmp_path / 'source_episodes'):
+    action = episodes.load_episode(path)['action']
+    assert action.shape[1] == 3 and not action[0].any()
+    assert (np.sort(action[1:], -1) == [0, 0, 1]).all()
+  last = records(tmp_path / 'evaluations.jsonl')[-1]
+  # This environment pays for success.
+  assert last['successes'] == [value > 0 for value in last['returns']]
+  share = np.mean(last['successes'])
+  summary = json.loads((tmp_path / 'summary.json').read_text())
+  assert summary['returns']['source']['success'] == share
+  assert records(tmp_path / 'metrics.jsonl')[-1]['source/success'] == (
+      pytest.approx(share))
+  assert result.stdout.splitlines()[2].endswith(f'{share:.0%}')
+  assert f', {share:.0%} successful\n' in result.stderr
+
+
 def test_interrupt_leaves_one_line_and_no_process(dataset, tmp_path):
   process = subprocess.Popen(
       command(
@@ -198,44 +220,6 @@ def test_interrupt_leaves_one_line_and_no_process(dataset, tmp_path):
   assert 'Traceback' not in stderr and 'Exception' not in stderr
   with pytest.raises(ProcessLookupError):
     os.killpg(process.pid, 0)
-
-
-def build(dataset, logdir, *args):
-  """A trainer in this process that is done after one target update."""
-  config = flags.parse([
-      '--configs', 'coworld', 'debug', '--offline_dir', str(dataset),
-      '--log_every', '1000', '--schedule.prefill', '25',
-      '--schedule.source_pretrain', '0', '--schedule.warmup', '0',
-      '--schedule.rounds', '1', '--schedule.target_steps', '5',
-      '--evaluation.final_episodes', '1', *args], ROOT / 'configs')
-  return methods.build(config, logdir, inputs.open_dataset(config))
-
-
-TASKS = ('--source_task', 'dummy_2', '--target_task', 'dummy_2')
-
-
-def test_target_may_start_from_the_source(dataset, tmp_path):
-  trainer = build(
-      dataset, tmp_path, *TASKS, '--coworld.target_init', 'from_source',
-      '--model_opt.lr', '0')
-  models = [x.wm.opt.targets for x in (trainer.source, trainer.target)]
-  equal = lambda: all(np.array_equal(*pair) for pair in zip(*models))
-  assert not equal()
-  trainer.run()
-  assert int(trainer.target.updates) == 1 and equal()
-  # Fewer updates than log_every are still logged, under their own phase.
-  phases = {
-      record['phase'] for record in records(tmp_path / 'metrics.jsonl')
-      if 'target/image_loss' in record}
-  assert phases == {'target'}
-
-
-def test_dataset_must_fit_the_simulator_of_the_target(dataset, tmp_path):
-  trainer = build(
-      dataset, tmp_path, '--source_task', 'dummy_2', '--target_task',
-      'dummy_3', '--allow_mismatch', 'True')
-  with pytest.raises(ValueError, match='actions have size 2, those of dum'):
-    trainer.run()
 
 
 def test_refused_command_can_be_corrected(dataset, tmp_path):

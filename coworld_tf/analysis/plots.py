@@ -6,7 +6,7 @@ import re
 
 import matplotlib
 import numpy as np
-from matplotlib import figure, image, patches, ticker
+from matplotlib import figure, patches, ticker
 
 from dreamerv2_base import files, logger
 
@@ -139,28 +139,38 @@ def returns_bar(returns, out_path):
     _save(fig, out_path)
 
 
-def contact_sheet(frames, out_path, columns):
+def contact_sheet(frames, out_path, columns, titles=()):
   """Writes images as a grid with white gaps, row by row.
 
   Args:
     frames: [N, H, W, 3] uint8; small images are enlarged by whole pixels.
     out_path: the PNG file to write.
     columns: number of images side by side.
+    titles: N texts of at most two lines to write under the images, or none.
   """
   frames = np.asarray(frames)
   count, height, width, channels = frames.shape
-  scale, gap = max(1, 160 // height), 6
+  scale, gap, foot = max(1, 160 // height), 6, 32 if titles else 0
   frames = frames.repeat(scale, 1).repeat(scale, 2)
-  height, width = height * scale + gap, width * scale + gap
+  height, width = height * scale + gap + foot, width * scale + gap
   rows = math.ceil(count / columns)
   sheet = np.full(
       (rows * height + gap, columns * width + gap, channels), 255, np.uint8)
-  for index, frame in enumerate(frames):
-    top = gap + index // columns * height
-    left = gap + index % columns * width
-    sheet[top:top + height - gap, left:left + width - gap] = frame
-  with files.replacing(out_path) as temporary:
-    image.imsave(temporary, sheet, format='png')
+  corners = [
+      (gap + index // columns * height, gap + index % columns * width)
+      for index in range(count)]
+  for (top, left), frame in zip(corners, frames, strict=True):
+    sheet[top:top + len(frame), left:left + width - gap] = frame
+  # Sizes are in inches; a power of two keeps the pixels whole.
+  dpi, size = 128, np.array(sheet.shape[1::-1])
+  fig = figure.Figure(size / dpi, dpi)
+  fig.figimage(sheet)
+  for (top, left), title in zip(corners, titles):
+    x, y = left + (width - gap) / 2, top + height - foot - gap / 2
+    fig.text(
+        x / size[0], 1 - y / size[1], title, ha='center', va='top',
+        fontsize=6.5, linespacing=1.1)
+  _save(fig, out_path)
 
 
 def series(records, name):

@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 
-from coworld_tf import cli
+from coworld_tf import cli, inputs
 from dreamerv2_base import driver, episodes, logger, progress
 from envs import worker
 
@@ -25,7 +25,7 @@ def main(argv=None):
   args = parse_arguments(argv)
   request = {'task': args.task, **vars(args)}
   request.pop('out')
-  logger.setup_terminal('coworld_tf')
+  logger.setup_terminal('coworld_tf', 'envs')
   with contextlib.ExitStack() as stack:
     with cli.input_errors():
       check_arguments(args)
@@ -36,10 +36,16 @@ def main(argv=None):
       # Counting finished episodes in, so that a restart repeats none.
       *env_seeds, policy_seed = np.random.SeedSequence(
           [args.seed, len(done)]).generate_state(args.envs + 1).tolist()
-      workers = make_workers(request, env_seeds, stack)
-      policy = make_policy(args.policy, workers[0].act_space, policy_seed)
+      settings = {key: request[key] for key in inputs.SETTINGS}
+      # Without restarts, since what fails here is the user's to fix.
+      with worker.Worker(args.task, **settings) as env:
+        policy = make_policy(args.policy, env.act_space, policy_seed)
       args.out.mkdir(parents=True, exist_ok=True)
     try:
+      workers = [
+          stack.enter_context(contextlib.closing(
+              worker.RestartingWorker(args.task, seed, **settings)))
+          for seed in env_seeds]
       metadata = collect(args.out, request, workers, policy, done)
     except KeyboardInterrupt:
       print('stopped; the same command continues', file=sys.stderr)
@@ -145,17 +151,6 @@ def make_policy(name, act_space, seed):
   raise ValueError(f'Unknown policy {name!r}, known: random')
 
 
-def make_workers(request, seeds, stack):
-  """Starts one simulator process per seed, closed with the exit stack."""
-  settings = {key: request[key] for key in (
-      'size', 'action_repeat', 'time_limit', 'quality', 'camera')}
-  workers = []
-  for seed in seeds:
-    env = worker.Worker(request['task'], seed=seed, **settings)
-    workers.append(stack.enter_context(env))
-  return workers
-
-
 def summary(episode):
   """Agent steps and return of an episode."""
   return len(episode['reward']) - 1, episodes.episode_return(episode)
@@ -163,7 +158,9 @@ def summary(episode):
 
 def versions():
   """Versions of everything that decides what the frames look like."""
-  packages = ('dm_control', 'mujoco', 'numpy')
+  packages = (
+      'dm_control', 'gymnasium', 'metaworld', 'mujoco', 'numpy', 'pillow',
+      'robodesk')
   found = {name: importlib.metadata.version(name) for name in packages}
   return {**found, 'python': platform.python_version()}
 
@@ -197,7 +194,10 @@ def parse_arguments(argv=None):
   add('--time_limit', type=int, default=0, metavar='STEPS',
       help='agent steps per episode, 0 for the limit of the environment')
   add('--size', type=int, default=64, help='image height and width')
-  add('--camera', type=int, default=0, help='camera of DMC tasks')
+  add('--camera', default='',
+      help="number or name of a camera, '' for the view of the suite")
+  add('--fix_rewards', action='store_true',
+      help='RoboDesk: let rewards see objects move')
   add('--envs', type=int, default=2, metavar='N',
       help='simulator processes; part of what makes the episodes')
   return parser.parse_args(argv)

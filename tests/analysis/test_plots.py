@@ -94,3 +94,27 @@ def test_contact_sheet(tmp_path):
   assert sheet.shape == (2 * 134 + 6, 3 * 134 + 6)
   assert sheet[10, 10] == 0 and sheet[150, 150] == 160
   assert sheet[150, 290] == 255
+
+
+@pytest.mark.parametrize('size', [160, 191])
+def test_contact_sheet_keeps_pixels(tmp_path, size):
+  frames = np.random.default_rng(0).integers(
+      0, 256, (2, size, size, 3), np.uint8)
+  path = tmp_path / 'sheet.png'
+  plots.contact_sheet(frames, path, columns=1)
+  sheet = imageio.imread(path)[..., :3]
+  assert sheet.shape == (2 * size + 18, size + 12, 3)
+  np.testing.assert_array_equal(sheet[6:-size - 12, 6:-6], frames[0])
+  np.testing.assert_array_equal(sheet[-size - 6:-6, 6:-6], frames[1])
+
+
+def test_titles_are_below_their_images(tmp_path):
+  path = tmp_path / 'sheet.png'
+  plots.contact_sheet(
+      np.full((4, 160, 160, 3), 255, np.uint8), path, columns=2,
+      titles=['', 'of the second', '', ''])
+  written = np.argwhere(imageio.imread(path)[..., 0] < 128)
+  assert len(written) > 50
+  assert written[:, 0].min() >= 166 and written[:, 0].max() < 198
+  assert written[:, 1].min() >= 172 and written[:, 1].max() < 332
+  assert abs(written[:, 1].mean() - 252) < 10

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from coworld_tf import inputs
 from coworld_tf.datasets import collect
 from dreamerv2_base import config, episodes
 
@@ -68,22 +69,22 @@ def test_metadata(dataset):
   metadata = episodes.read_metadata(dataset)
   returns = [episodes.episode_return(ep) for ep in load(dataset)]
   versions = metadata.pop('versions')
-  assert set(versions) == {'dm_control', 'mujoco', 'numpy', 'python'}
+  assert {'dm_control', 'metaworld', 'mujoco', 'robodesk', 'python'} < set(
+      versions)
   assert versions['numpy'] == np.__version__
   assert metadata == {
       'task': 'dummy_2', 'policy': 'random', 'requested_frames': 600,
       'seed': 0, 'quality': 'exact', 'action_repeat': 2, 'time_limit': 0,
-      'size': 16, 'camera': 0, 'envs': 2, 'episodes': 6, 'frames': 600,
-      'steps': 300, 'returns': episodes.return_statistics(returns),
-      'complete': True}
+      'size': 16, 'camera': '', 'fix_rewards': False, 'envs': 2,
+      'episodes': 6, 'frames': 600, 'steps': 300, 'complete': True,
+      'returns': episodes.return_statistics(returns)}
 
 
 def test_defaults_are_those_of_training():
   flags = vars(collect.parse_arguments(
       ['--task', 'dummy_2', '--steps', '1', '--out', 'x']))
   defaults = config.load(ROOT / 'configs' / 'defaults.yaml')
-  for key in ('action_repeat', 'time_limit', 'size', 'camera', 'quality',
-              'seed'):
+  for key in (*inputs.SETTINGS, 'seed'):
     assert flags[key] == defaults[key], key
 
 

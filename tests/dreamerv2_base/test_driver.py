@@ -1,21 +1,26 @@
+import os
+import signal
+
 import gymnasium
 import numpy as np
 import pytest
 
 from dreamerv2_base import driver, episodes
+from envs import worker
 
 
 class Counting:
   """Shows its episode and step in the image, pays the action as reward.
 
-  Episode lengths repeat in a cycle. All observations share their buffers.
+  Episode lengths repeat in a cycle. All observations share their buffers. The
+  second step of the given episodes is lost.
   """
 
-  def __init__(self, lengths):
+  def __init__(self, lengths, lost=()):
     self.act_space = {'action': gymnasium.spaces.Box(-1, 1, (2,), np.float32)}
     self.resets = 0
     self.steps = 0
-    self._lengths = lengths
+    self._lengths, self._lost = lengths, lost
     self._obs = {
         'image': np.zeros((4, 4, 3), np.uint8), 'reward': np.zeros((), 'f4'),
         'is_first': np.zeros((), bool), 'is_last': np.zeros((), bool),
@@ -28,6 +33,9 @@ class Counting:
 
   def step(self, action, blocking=True):
     assert not self._obs['is_last']
+    if self.resets in self._lost and self._step == 1:
+      self._step = None
+      return lambda: None
     self.steps += 1
     self._step += 1
     return self._promise(action['action'][0], blocking)
@@ -132,6 +140,51 @@ def test_reset_discards_running_episodes():
   assert (run.steps, run.episodes) == (7, 1)
 
 
+def test_lost_episode_leaves_nothing_behind():
+  envs = [Counting([4]), Counting([4], lost=[2, 4])]
+  found = [], []
+  run = driver.Driver(envs, [lambda ep, index: found[index].append(ep)])
+  run(policy, steps=10)  # The second environment is in its second episode.
+  assert run.steps == 10
+  run(policy, steps=2)  # And loses it there; its first step is made again.
+  assert (run.steps, envs[0].steps, envs[1].steps) == (12, 7, 6)
+  run(policy, episodes=4)
+  numbers = [[ep['image'][0, 0, 0, 0] for ep in eps] for eps in found]
+  assert numbers == [[1, 2, 3], [1, 3, 5]]
+  for episode in sum(found, []):
+    np.testing.assert_array_equal(
+        episode['image'][:, 0, 0, 1], [0, 1, 2, 3, 4])
+    assert not episode['action'][0].any()
+  assert run.episodes == 6
+  # A step of the lost fourth episode was made, but does not count.
+  assert envs[1].steps == 1 + 1 + 12 and run.steps == 2 * 12
+
+
+@pytest.mark.parametrize('limits, rows', [
+    ({'steps': 200}, 200), ({'episodes': 2}, 200)])
+def test_killed_simulator_is_replaced_within_a_run(limits, rows):
+  envs = [worker.RestartingWorker('dummy_2', seed=seed) for seed in (3, 4)]
+  found, calls = [], []
+
+  def fatal(obs, state):
+    calls.append(obs['is_first'].tolist())
+    if len(calls) == 30:
+      os.kill(envs[1]._worker._process.pid, signal.SIGKILL)
+    return {'action': np.full((2, 2), 0.1, 'f4')}, state
+
+  run = driver.Driver(envs, [lambda ep, index: found.append((index, ep))])
+  run(fatal, **limits)
+  for env in envs:
+    env.close()
+  assert calls[30] == [False, True]
+  assert run.steps >= rows
+  finished = [index for index, _ in found]
+  assert finished == ([0, 1] if 'episodes' in limits else [0])
+  for _, episode in found:
+    episodes.checked(episode)
+    assert len(episode['reward']) == 101
+
+
 @pytest.mark.parametrize('limits', [{}, {'steps': 1, 'episodes': 1}])
 def test_one_limit_is_needed(limits):
   with pytest.raises(ValueError, match='One of steps='):
@@ -155,3 +208,18 @@ def test_random_policy():
   assert (low >= [-1, 0]).all() and (high <= [1, 5]).all()
   np.testing.assert_allclose(low, [-1, 0], atol=0.1)
   np.testing.assert_allclose(high, [1, 5], atol=0.1)
+
+
+def test_choices_are_one_hot_vectors():
+  env = Counting([3])
+  env.act_space = space = {'action': gymnasium.spaces.Discrete(3)}
+  found = []
+  run = driver.Driver([env], [lambda ep, _: found.append(ep)])
+  run(driver.RandomPolicy(space, 0), episodes=100)
+  actions = np.stack([episode['action'] for episode in found])
+  assert actions.dtype == np.float32 and actions.shape == (100, 4, 3)
+  assert not actions[:, 0].any()
+  assert set(actions[:, 1:].ravel()) == {0, 1}
+  assert (actions[:, 1:].sum(-1) == 1).all()
+  # Each 100 times of 300, 8 is the standard deviation.
+  np.testing.assert_allclose(actions.sum((0, 1)), 100, atol=25)

@@ -9,16 +9,15 @@ import pytest
 
 import envs
 from envs import dmc_names, dummy
+from tests.envs.test_conformance import TASKS
 
 ROOT = pathlib.Path(envs.__file__).parents[1]
 
 
 @pytest.mark.parametrize('task', [
-    'dmc_walker_walk', 'dmc_walker_uphill', 'dmc_walker_downhill',
-    'dmc_walker_nofoot', 'dmc_cheetah_run', 'dmc_cheetah_uphill',
-    'dmc_cheetah_downhill', 'dmc_cheetah_nopaw', 'dmc_walker_stand_downhill',
-    'dmc_cartpole_swingup_downhill', 'dmc_ball_in_cup_uphill', 'dummy_1',
-    'dummy_12'])
+    *TASKS, 'dmc_walker_stand_downhill', 'dmc_cartpole_swingup_downhill',
+    'dmc_ball_in_cup_uphill', 'metaworld_pick-place-wall', 'robodesk_stack',
+    'gym_CartPole-v1', 'dummy_1', 'dummy_12'])
 def test_known_tasks(task):
   envs.check_task(task)
 
@@ -28,6 +27,11 @@ def test_known_tasks(task):
     ('walker_walk', 'dmc_walker_walk'),
     ('dmc_cheeta_run', 'dmc_cheetah_run'),
     ('dmc_point_mas_easy', 'dmc_point_mass_easy'),
+    ('door-close', 'metaworld_door-close'),
+    ('metaworld_door_close', 'metaworld_door-close'),
+    ('metaworld_door-close-v3', 'metaworld_door-close'),
+    ('robodesk_open_slider', 'robodesk_open_slide'),
+    ('gym_Walker2d-v6', 'gym_Walker2d-v5'),
     ('dummy_one', 'dummy_1'), ('dummy_0', 'dummy_1')])
 def test_unknown_task_names_the_nearest(task, nearest):
   with pytest.raises(ValueError) as error:
@@ -77,9 +81,11 @@ except RuntimeError as error:
 def test_checking_names_loads_no_simulator():
   script = """
 import sys, envs
-envs.check_task('dmc_walker_walk')
-print([name for name in ('mujoco', 'dm_control', 'tensorflow')
-       if name in sys.modules])
+for task in ('dmc_walker_walk', 'metaworld_reach', 'robodesk_stack',
+             'gym_Walker2d-v5', 'gym_os:Task-v0'):
+  envs.check_task(task)
+print([name for name in ('mujoco', 'dm_control', 'metaworld', 'robodesk',
+                         'tensorflow') if name in sys.modules])
 """
   output = subprocess.run(
       [sys.executable, '-c', script], cwd=ROOT, check=True, text=True,

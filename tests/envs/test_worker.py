@@ -42,13 +42,17 @@ def wait_gone(pid):
   raise AssertionError(f'process {pid} is still there')
 
 
-def test_equals_the_environment_in_process():
-  local = envs.make('dmc_walker_downhill', **SETTINGS)
-  with worker.Worker('dmc_walker_downhill', **SETTINGS) as remote:
+@pytest.mark.parametrize('task', [
+    'dmc_walker_downhill', 'metaworld_door-close', 'robodesk_open_slide',
+    'gym_tests.envs.dots:Drawn-v0'])
+def test_equals_the_environment_in_process(task):
+  local = envs.make(task, **SETTINGS)
+  with worker.Worker(task, **SETTINGS) as remote:
     assert remote.obs_space == local.obs_space
     assert remote.act_space == local.act_space
     pairs = [(local.reset(), remote.reset())]
-    for action in np.random.default_rng(0).uniform(-1, 1, (5, 6)):
+    size, = local.act_space['action'].shape
+    for action in np.random.default_rng(0).uniform(-1, 1, (3, size)):
       action = {'action': action}
       pairs.append((local.step(action), remote.step(action)))
   for ours, theirs in pairs:
@@ -159,11 +163,31 @@ print(np.ptp(obs['image']) > 50, tensorflow.add(1, 1).numpy())
   assert not any(word in stderr for word in words), stderr
 
 
-def test_child_leaves_when_its_parent_is_killed():
+def test_error_in_the_parent_ends_the_child():
   text = """
+from envs import worker
+env = worker.RestartingWorker('dummy_2')
+env.reset(blocking=False)
+print(env._worker._process.pid, flush=True)
+raise KeyError('mine')
+"""
+  parent = script(text)
+  stdout, stderr = parent.communicate(timeout=30)
+  assert not pathlib.Path(f'/proc/{int(stdout)}').exists()
+  assert parent.returncode == 1 and stderr.endswith("KeyError: 'mine'\n")
+  assert stderr.count('Traceback') == 1
+
+
+@pytest.mark.parametrize('task, call', [
+    ('dummy_2', ''),
+    ('gym_tests.envs.dots:Stuck-v0',
+     "remote.reset(); remote.step({'action': [0, 0, 1]}, blocking=False)")])
+def test_child_leaves_when_its_parent_is_killed(task, call):
+  text = f"""
 import time
 from envs import worker
-remote = worker.Worker('dummy_2')
+remote = worker.Worker('{task}')
+{call}
 print(remote._process.pid, flush=True)
 time.sleep(60)
 """

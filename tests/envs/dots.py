@@ -1,0 +1,70 @@
+"""Gymnasium environments for tests, registered when this is imported."""
+
+import time
+
+import gymnasium
+import numpy as np
+
+SHAPE = 24, 32  # Height and width of the images.
+
+
+class Dot(gymnasium.Env):
+  """A white dot that reaches the right edge, which ends the episode.
+
+  Observes its picture if actions are discrete, its column otherwise.
+  """
+
+  metadata = {'render_modes': ['rgb_array'], 'render_fps': 10}
+
+  def __init__(self, discrete, render_mode=None):
+    self.render_mode = render_mode
+    self._discrete = discrete
+    if discrete:
+      self.action_space = gymnasium.spaces.Discrete(3, start=-1)
+      self.observation_space = gymnasium.spaces.Box(
+          0, 255, (*SHAPE, 1), np.uint8)
+    else:
+      self.action_space = gymnasium.spaces.Box(
+          np.float32([-4, -1]), np.float32([4, 1]))
+      self.observation_space = gymnasium.spaces.Box(
+          -np.inf, np.inf, (), np.float32)
+
+  def reset(self, *, seed=None, options=None):
+    super().reset(seed=seed)
+    self._column = self.np_random.uniform(1, 20)
+    return self._observe(), {}
+
+  def step(self, action):
+    assert self.action_space.contains(action), action
+    self._column += float(np.sum(action))
+    over = self._column > SHAPE[1] - 2
+    info = {'success': over} if over else {}
+    return self._observe(), float(over), over, False, info
+
+  def render(self):
+    distance = np.abs(np.arange(SHAPE[1]) - self._column)
+    image = np.zeros((*SHAPE, 3), np.uint8)
+    image[2:6] = 255 * np.maximum(1 - distance / 3, 0)[None, :, None]
+    return image
+
+  def _observe(self):
+    if self._discrete:
+      return self.render()[..., :1]
+    return np.array(self._column, np.float32)
+
+
+class Stuck(Dot):
+  """Never comes back from a step."""
+
+  def __init__(self):
+    super().__init__(discrete=True)
+
+  def step(self, action):
+    time.sleep(3600)
+
+
+gymnasium.register('Stuck-v0', Stuck)
+gymnasium.register(
+    'Seen-v0', Dot, max_episode_steps=30, kwargs={'discrete': True})
+gymnasium.register(
+    'Drawn-v0', Dot, max_episode_steps=30, kwargs={'discrete': False})
