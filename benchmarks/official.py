@@ -37,9 +37,10 @@ def folder():
 
 def environment():
   """Returns the environment variables of a process that calls `load`."""
+  paths = [str(folder()), *filter(None, [os.environ.get('PYTHONPATH')])]
   return {
       **os.environ, 'TF_USE_LEGACY_KERAS': '1',
-      'PYTHONPATH': str(folder())}
+      'PYTHONPATH': os.pathsep.join(paths)}
 
 
 def load():
@@ -80,5 +81,6 @@ def config(common, ours):
   text = (folder() / 'configs.yaml').read_text()
   flat = common.Config(yaml.YAML(typ='safe').load(text)['defaults']).flat
   flat.update({key: x for key, x in ours.flat().items() if key in flat})
+  # Read by its distribution, but not in its file.
   flat['actor.init_std'] = ours.actor.init_std
   return common.Config(flat)

@@ -56,7 +56,7 @@ def test_results_are_written_whole(tmp_path):
   assert list(path.parent.iterdir()) == [path]
 
 
-def test_learning_curves_are_compared_in_seed_deviations():
+def test_learning_curves_are_compared_in_standard_errors():
   points = 2 * learning.WINDOWS
   curve = lambda last: {
       name: [0.0] * (points - 2) + [last, last] for name in train.METRICS}
@@ -65,7 +65,8 @@ def test_learning_curves_are_compared_in_seed_deviations():
   for entry in verdict.values():
     assert entry['here'] == [2.0, pytest.approx(2 ** 0.5)]
     assert entry['official'] == [8.0, 0.0]
-    assert entry['largest_difference'] == pytest.approx(6 / 2 ** 0.5)
+    assert entry['differences'] == [0.0] * (learning.WINDOWS - 1) + [-6.0]
+    assert entry['overlaps'] == [True] * (learning.WINDOWS - 1) + [False]
 
 
 @pytest.mark.parametrize('flags, message', [

@@ -3,7 +3,7 @@
   python -m benchmarks.parity.learning --jobs 2
 
 Both learn from the same fixed random episodes, with equal sizes, batches and
-numbers of updates, each with three seeds. Writes learning.json and
+numbers of updates, each with several seeds. Writes learning.json and
 learning.png beside this file.
 """
 
@@ -39,7 +39,8 @@ def main(argv=None):
       description=__doc__.split('\n')[0],
       formatter_class=argparse.ArgumentDefaultsHelpFormatter)
   parser.add_argument(
-      '--seeds', type=int, nargs='+', default=[0, 1, 2], help='of both agents')
+      '--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4, 5],
+      help='of both agents')
   parser.add_argument(
       '--updates', type=int, default=2000,
       help=f'of each run, a multiple of {train.EVERY * WINDOWS}')
@@ -57,6 +58,7 @@ def main(argv=None):
     if args.jobs < 1 or len(set(args.seeds)) < 2:
       raise ValueError('--jobs must be positive, --seeds at least two')
     environment = official.environment()
+  args.out = args.out.resolve()
   facts = machine.facts()
   command = [sys.executable, '-m', 'coworld_tf.datasets.collect']
   subprocess.run(
@@ -75,7 +77,7 @@ def main(argv=None):
 
 def run(args, environment, agent, seed):
   """Runs one training on its share of the cores; returns its curves."""
-  path = (args.out / f'{agent}-{seed}-{args.updates}.json').resolve()
+  path = args.out / f'{agent}-{seed}-{args.updates}.json'
   share = str(max(1, os.cpu_count() // args.jobs))
   threads = {
       'TF_NUM_INTRAOP_THREADS': share, 'TF_NUM_INTEROP_THREADS': share}
@@ -83,7 +85,7 @@ def run(args, environment, agent, seed):
     with path.with_suffix('.log').open('w') as log:
       subprocess.run(
           [sys.executable, '-m', 'benchmarks.parity.train', '--agent', agent,
-           '--seed', str(seed), '--data', (args.out / 'data').resolve(),
+           '--seed', str(seed), '--data', args.out / 'data',
            '--updates', str(args.updates), '--out', path],
           cwd=ROOT, env=environment | threads, stdout=log,
           stderr=subprocess.STDOUT, check=True)
@@ -98,9 +100,9 @@ def judge(curves):
     curves: agent -> list over seeds of {metric: points}.
 
   Returns:
-    metric -> dict of the means and standard deviations over seeds in the last
-    window, and of the largest difference of the means over all windows, in
-    standard deviations of the difference between two seeds.
+    metric -> dict of mean and standard deviation over seeds of each agent in
+    the last window; and for all windows the differences of the means in their
+    standard errors, and whether the ranges of the seeds overlap.
   """
   result = {}
   for name in train.METRICS:
@@ -110,26 +112,32 @@ def judge(curves):
         for agent in AGENTS]
     mean = [x.mean(0) for x in windows]
     std = [x.std(0, ddof=1) for x in windows]
-    # Where all seeds agree to the last digit, the ratio says nothing.
-    ratio = np.abs(mean[0] - mean[1]) / np.maximum(np.hypot(*std), 1e-12)
+    error = np.hypot(*[
+        x / len(y) ** 0.5 for x, y in zip(std, windows, strict=True)])
+    overlap = np.minimum(*[x.max(0) for x in windows]) >= np.maximum(
+        *[x.min(0) for x in windows])
     result[name] = {
         **{agent: [float(mean[index][-1]), float(std[index][-1])]
            for index, agent in enumerate(AGENTS)},
-        'largest_difference': float(ratio.max()),
-        'median_difference': float(np.median(ratio))}
+        # Where all seeds agree to the last digit, the ratio says nothing.
+        'differences': np.round(
+            (mean[0] - mean[1]) / np.maximum(error, 1e-12), 2).tolist(),
+        'overlaps': overlap.tolist()}
   return result
 
 
 def table(verdict):
   """Returns the comparison as a Markdown table."""
-  lines = ['| last tenth of training | here | official | difference |',
-           '|---|---|---|---|']
+  lines = [
+      '| | here, last tenth | official, last tenth | difference of the means '
+      'in standard errors, tenth by tenth | tenths in which ranges overlap |',
+      '|---|---|---|---|---|']
   for name, entry in verdict.items():
     cells = ['{:.6g} ± {:.2g}'.format(*entry[agent]) for agent in AGENTS]
+    differences = ' '.join(f'{x:+.1f}' for x in entry['differences'])
     lines.append(
-        f"| {name} | {' | '.join(cells)} | "
-        f"{entry['median_difference']:.1f}, "
-        f"at most {entry['largest_difference']:.1f} |")
+        f"| {name} | {' | '.join(cells)} | {differences} | "
+        f"{sum(entry['overlaps'])} of {WINDOWS} |")
   return '\n'.join(lines)
 
 

@@ -75,7 +75,7 @@ def curves(logdir, out_path, groups, columns=3):
     _save(fig, out_path)
 
 
-def bands(steps, panels, out_path, unit='step', columns=3):
+def bands(steps, panels, out_path, unit='step'):
   """Draws means over seeds, in the band from the lowest to the highest.
 
   Early values are left out of the vertical range where they would hide the
@@ -86,9 +86,8 @@ def bands(steps, panels, out_path, unit='step', columns=3):
     panels: {panel title: {label: [seeds, N] values}}.
     out_path: the PNG file to write.
     unit: of the steps.
-    columns: number of panels side by side.
   """
-  columns = min(columns, len(panels))
+  columns = min(3, len(panels))
   rows = math.ceil(len(panels) / columns)
   with matplotlib.rc_context(STYLE):
     fig = figure.Figure((4.2 * columns, 2.7 * rows), layout='constrained')

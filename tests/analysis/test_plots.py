@@ -68,7 +68,7 @@ def test_bands(tmp_path):
   values = np.random.default_rng(0).normal(size=[3, 40]).cumsum(1)
   plots.bands(np.arange(40), {
       'loss': {'here': values, 'official': values + 1},
-      'value': {'here': values}}, path, 'update', columns=2)
+      'value': {'here': values}}, path, 'update')
   height, width, _ = imageio.imread(path).shape
   assert width > 2 * height
 

@@ -49,7 +49,7 @@ def heads(agent):
   """Heads: reward, discount, actor and critic."""
   feat = agent.rssm.get_feat(measure.state(agent, 'post', measure.LEAD))
   action = measure.numbers('action', [*measure.LEAD, measure.ACTION])
-  if hasattr(agent.space, 'n'):
+  if hasattr(agent.act_space, 'n'):
     action = tf.one_hot(tf.argmax(action, -1), measure.ACTION)
   values = {
       'reward': measure.numbers('reward', measure.LEAD),
@@ -62,7 +62,7 @@ def heads(agent):
       outs |= measure.statistics(part, agent.parts[part](feat), values[part])
       if part == 'discount':
         outs['discount mean'] = agent.parts[part](feat).mean()
-    if 'tanh' in agent.name:
+    if agent.config.actor.dist == 'tanh_normal':
       del outs['actor mode']  # Differs on purpose.
     if 'discount mode' in outs:
       outs['discount mode'] = tf.cast(outs['discount mode'], tf.float32)
@@ -89,11 +89,14 @@ def obs_step(agent):
 
 
 def img_step(agent):
-  """RSSM: one prediction step, sampled and not."""
+  """RSSM: one prediction step, sampled and not, and all prior heads."""
+  def run(before, action):
+    steps = {
+        f'prior {sample}': agent.img_step(before, action, sample=sample)
+        for sample in (True, False)}
+    return measure.flat(**steps, heads=agent.prior_stats(before['deter']))
   return measure.differentiate(
-      lambda before, action: measure.flat(**{
-          f'prior {sample}': agent.img_step(before, action, sample=sample)
-          for sample in (True, False)}),
+      run,
       agent.variables('rssm'),
       before=measure.state(agent, 'before', [measure.BATCH]),
       action=measure.numbers('action', [measure.BATCH, measure.ACTION]))
@@ -156,11 +159,12 @@ def behavior(agent):
       'discount': measure.numbers('discount', lead) * 0.1 + 0.9,
       'weight': measure.numbers('weight', lead) * 0.4 + 0.6}
   target = measure.numbers('target', [4, measure.BATCH * measure.LENGTH])
-  agent.set_step(7)
+  agent.set_step(7)  # Inside the schedules.
   def run(seq, target):
     return {
         'returns': agent.returns(seq),
         'actor_loss': agent.actor_loss(seq, target),
+        # Upstream leaves it to the tape that features get no gradient.
         'critic_loss': agent.critic_loss(
             {**seq, 'feat': tf.stop_gradient(seq['feat'])}, target)}
   return measure.differentiate(
@@ -172,7 +176,7 @@ def policy(agent):
   """Policy: actions over a sequence in which an episode begins."""
   data, results = measure.batch(agent, 0), {}
   for mode in ('train', 'eval'):
-    if mode == 'eval' and 'tanh' in agent.name:
+    if mode == 'eval' and agent.config.actor.dist == 'tanh_normal':
       continue  # The mode differs on purpose.
     latest = None
     for step in range(measure.LENGTH):

@@ -39,6 +39,8 @@ class Agent:
 
   def __init__(self, config, obs_space, act_space):
     """Builds an agent."""
+    self.config = config
+    self.obs_space, self.act_space = obs_space, act_space
     self.agent = agent.Agent(config, obs_space, act_space)
     self.wm, self.ac = self.agent.wm, self.agent.ac
     self.rssm, self.preprocess = self.wm.rssm, self.wm.preprocess
@@ -68,6 +70,10 @@ class Agent:
   def img_step(self, *args, sample=True):
     """Makes one prediction step."""
     return self.rssm.img_step(*args, SEED, sample)
+
+  def prior_stats(self, deter):
+    """Returns the parameters of all prior heads."""
+    return self.rssm.prior_stats(deter)
 
   def predict(self, action, state):
     """Predicts a sequence of states."""

@@ -1,5 +1,7 @@
 """Weights by the names of the official modules, in both agents."""
 
+import tensorflow as tf
+
 from dreamerv2_base import layers, nets, rssm
 
 
@@ -26,16 +28,19 @@ def ours(module, prefix=''):
     return {f'{prefix}gamma': module.scale, f'{prefix}beta': module.offset}
   if hasattr(module, 'kernel'):
     return {f'{prefix}kernel': module.kernel, f'{prefix}bias': module.bias}
-  if not isinstance(module, (
-      nets.Encoder, nets.Decoder, nets.MLP, nets.DistLayer, rssm.RSSM)):
-    return {}  # No normalization.
+  if module is tf.identity:  # No normalization.
+    return {}
   return {
       name: variable for key, part in sorted(parts(module).items())
       for name, variable in ours(part, f'{prefix}{key}/').items()}
 
 
 def parts(module):
-  """Returns {official name: part} of a module of this project."""
+  """Returns {official name: part} of a module of this project.
+
+  Raises:
+    TypeError: the module has no official twin.
+  """
   match module:
     case nets.Encoder() | nets.Decoder():
       decoder = isinstance(module, nets.Decoder)
@@ -61,6 +66,7 @@ def parts(module):
           img_out_=module.img_out, img_out_norm_=module.img_out_norm,
           img_dist_=module.img_dist) | {
               'cell/layer': module.cell.layer, 'cell/norm': module.cell.norm}
+  raise TypeError(f'{module} has no official twin')
 
 
 def numbered(**lists):

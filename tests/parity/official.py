@@ -61,6 +61,8 @@ class Agent:
 
   def __init__(self, config, obs_space, act_space):
     """Builds an agent."""
+    self.config = config
+    self.obs_space, self.act_space = obs_space, act_space
     modules, common = official.load()
     self.agent = modules.Agent(
         official.config(common, config), obs_space, {'action': act_space}, 0)
@@ -99,6 +101,10 @@ class Agent:
   def img_step(self, *args, sample=True):
     """Makes one prediction step."""
     return self.rssm.img_step(*args, sample)
+
+  def prior_stats(self, deter):
+    """Returns the parameters of all prior heads."""
+    return self.rssm._suff_stats_ensemble(deter)
 
   def predict(self, action, state):
     """Predicts a sequence of states."""

@@ -30,12 +30,19 @@ DESCRIPTIONS = {
     for case in (*agents.CASES, *parts.CASES, parts.sampler)}
 README = 'README, "Against the official DreamerV2"'
 DEVIATIONS = (  # What, here, upstream, where it is explained.
+    ('reinforce: gradient of the action', 'none',
+     'has one in 2.2.0; corrected later, and in what is compared', README),
+    ('actions until which to explore', 'no such phase',
+     '`expl_until`, divided by the action repeat after 2.2.0', README),
     ('standard deviation of `normal` heads', 'softplus(x) + min_std',
      'x, even if negative', README),
     ('mode of `tanh_normal`', 'best of 100 samples for each dimension',
      'for all, the sample that is best for the first of the batch', README),
     ('`tanh_normal` near the bounds', 'as at 1 - 1e-6', 'as at 1 - 6e-8',
      README),
+    ('gradient of `trunc_normal` samples',
+     "upstream's, or that of the bounds too (`actor.sample_grad`)",
+     'ignores the bounds', README),
     ('layer norm in half precision', 'in float32', 'in half precision',
      README),
     ('baseline of reinforce', 'slow or online critic (`slow_baseline`)',
@@ -142,10 +149,12 @@ def difference(ours, theirs, name):
   """Largest difference relative to the largest entry, 0 if nothing differs.
 
   Raises:
-    ValueError: the shapes differ.
+    ValueError: the shapes differ, or a number is not finite.
   """
   if ours.shape != theirs.shape:
     raise ValueError(f'{name}: shapes {ours.shape} and {theirs.shape}')
+  if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+    raise ValueError(f'{name}: not finite')
   gap = np.abs(ours - theirs).max(initial=0)
   return float(gap / np.abs(theirs).max(initial=1e-30)) if gap else 0.0
 
@@ -163,7 +172,8 @@ def page(rows):
       'Printed by `python -m tests.parity.report`: the largest differences '
       'between the', 'official agent (`dreamerv2==2.2.0`) and this one, of '
       'values / of gradients,', 'relative to the largest entry of each '
-      'tensor, with equal weights, batches and', 'noise.', '',
+      'tensor, with equal weights, batches and', 'noise. Rows of the second '
+      'table are left out of the first.', '',
       f"| component | {' | '.join(heads)} | bound |",
       '|---' * (len(heads) + 2) + '|']
   for case in dict.fromkeys(case for case, _ in rows):
