@@ -148,8 +148,9 @@ SAFE = 2.0 ** 7  # A loss scale at which nothing overflows.
 def curves(make, inputs):
   """Loss curves of 50 updates, and the pair; computed once for each."""
   @functools.cache
-  def run(step, precision):
-    couple = make(compile='graph', precision=precision)
+  def run(case, precision):
+    step, images = case.split(',')[0], 'images' in case
+    couple = make(images, compile='graph', precision=precision)
     opts = optimizers(couple, step)
     for opt in opts.values():
       if opt.scale is not None:
@@ -157,7 +158,9 @@ def curves(make, inputs):
     rows = []
     for index in range(50):
       couple.aligned_steps.assign(index // 5)
-      arguments = inputs(step, index % 5, batch=8, length=5)
+      size = {'batch': 4, 'length': 3} if images else {
+          'batch': 8, 'length': 5}
+      arguments = inputs(step, index % 5, image=images, **size)
       rows.append(losses(getattr(couple, f'train_{step}')(*arguments)))
     assert all(int(opt.count) == 50 for opt in opts.values())
     return {key: np.array([row[key] for row in rows]) for key in rows[0]}, (
@@ -166,10 +169,12 @@ def curves(make, inputs):
 
 
 @pytest.mark.parametrize('precision', BOUNDS)
-@pytest.mark.parametrize('step', ['source_aligned', 'target'])
-def test_low_precision_stays_near_float32(curves, step, precision):
-  ours, couple = curves(step, precision)
-  expected, _ = curves(step, '32')
+@pytest.mark.parametrize('case', [
+    'source_aligned', 'target', 'target, images and Gaussian states'])
+def test_low_precision_stays_near_float32(curves, case, precision):
+  """These steps make all that `source` and `target_model` make."""
+  ours, couple = curves(case, precision)
+  expected, _ = curves(case, '32')
   assert set(ours) == set(expected)
   for key, curve in expected.items():
     error = np.abs(ours[key] - curve).mean() / np.abs(curve).max()
