@@ -1,0 +1,57 @@
+"""CoWorld from suite to suite, through the commands of the README."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Overlay, source, target, sizes of their actions.
+PAIRS = {
+    'robodesk': ('metaworld_button-press', 'robodesk_push_green', 4, 5),
+    'metaworld': ('metaworld_handle-press', 'metaworld_button-press', 4, 4)}
+SHORTER = (
+    '--schedule.prefill', 25, '--schedule.rounds', 1,
+    '--schedule.source_steps', 25, '--schedule.target_steps', 25,
+    '--schedule.model_updates', 1, '--evaluation.final_episodes', 1)
+
+
+def run(*args):
+  result = subprocess.run(
+      [sys.executable, *map(str, args)], cwd=ROOT, capture_output=True,
+      text=True, timeout=280)
+  assert result.returncode == 0, result.stderr
+  return result
+
+
+@pytest.mark.parametrize('overlay', PAIRS)
+def test_pair_trains_end_to_end(tmp_path, overlay):
+  _, target, used, size = PAIRS[overlay]
+  data, logdir = tmp_path / 'data', tmp_path / 'run'
+  run('-m', 'coworld_tf.datasets.collect', '--task', target, '--steps', 50,
+      '--time_limit', 25, '--quality', 'fast', '--out', data)
+  result = run(
+      'train.py', '--configs', overlay, 'coworld', 'debug', '--offline_dir',
+      data, '--logdir', logdir, *SHORTER)
+  assert '\ntarget ' in result.stdout
+  summary = json.loads((logdir / 'summary.json').read_text())
+  assert 0 <= summary['returns']['target']['success'] <= 1
+  assert list(logdir.glob('videos/*target*'))
+  # The source acts in its own dimensions and knows those of the target.
+  for path in (logdir / 'source_episodes').glob('*.npz'):
+    with np.load(path) as episode:
+      action = episode['action'][1:]
+    assert action.shape[1] == size
+    assert np.any(action[:, :used], 0).all()
+    assert not np.any(action[:, used:])
+
+
+@pytest.mark.parametrize('overlay', PAIRS)
+def test_overlay_names_the_pair(overlay):
+  text = (ROOT / 'configs' / f'{overlay}.yaml').read_text()
+  source, target, _, _ = PAIRS[overlay]
+  assert f'source_task: {source}\n' in text
+  assert f'target_task: {target}\n' in text
