@@ -271,7 +271,7 @@ def refused(args, texts, **variables):
     ('--dataset.batch x', ['dataset.batch', "'x'"]),
     ('--offline_dir DIR/missing --logdir DIR/log', ['DIR/missing']),
     ('--offline_dir DIR/empty --logdir DIR/log', ['DIR/empty', 'no ep']),
-    ('--offline_dir DIR/truncated --logdir DIR/log', ['npz', 'truncated']),
+    ('--offline_dir DIR/truncated --logdir DIR/log', ['image.bin: truncated']),
     ('--offline_dir DIR/dummy --logdir DIR/log', ["task 'dummy_2'"]),
     ('--logdir DIR/log', ['offline_dir']),
     ('--offline_dir DIR/truncated', ['logdir']),
@@ -282,9 +282,9 @@ def test_bad_input(args, texts, dataset, tmp_path):
   (tmp_path / 'empty').mkdir()
   (tmp_path / 'truncated').mkdir()
   os.symlink(dataset, tmp_path / 'dummy')
-  episode = sorted(dataset.glob('*.npz'))[0]
-  content = episode.read_bytes()
-  (tmp_path / 'truncated' / episode.name).write_bytes(content[:999])
+  shutil.copytree(dataset, tmp_path / 'truncated', dirs_exist_ok=True)
+  (tmp_path / 'truncated' / 'metadata.json').unlink()
+  os.truncate(tmp_path / 'truncated' / 'shard-00000' / 'image.bin', 999)
   fill = lambda text: text.replace('DIR', str(tmp_path))
   refused(
       ['--configs', 'dmc', 'coworld', '--dataset.length', '20',
