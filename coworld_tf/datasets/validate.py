@@ -163,7 +163,7 @@ def update_metadata(directory, left):
   metadata = episodes.read_metadata(directory)
   steps = sum(entry['rows'] - 1 for entry in left)
   counts = {'episodes': len(left), 'steps': steps}
-  if 'frames' in metadata:
+  if {'frames', 'action_repeat'} <= set(metadata):
     counts['frames'] = steps * metadata['action_repeat']
   metadata.update(counts)
   metadata.pop('returns', None)

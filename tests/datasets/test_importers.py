@@ -1,5 +1,6 @@
 import json
 import pathlib
+import resource
 import subprocess
 import sys
 import time
@@ -79,6 +80,18 @@ def test_vd4rl(run, source, contents):
   metadata = episodes.read_metadata(data.directory)
   assert metadata['imported']['format'] == 'vd4rl'
   assert metadata['action_repeat'] == 2
+
+
+@pytest.mark.parametrize('extra, form', [
+    ({}, 'vd4rl'), ({'logprob': np.zeros(7, np.float32)}, 'coworld')])
+def test_right_flags_beside_a_discount(run, source, extra, form):
+  ep = sources.content()
+  discount = {'discount': np.ones(7, np.float32)}
+  sources.npz(source / '0.npz', {**ep, **discount, **extra})
+  data, output = run()
+  assert sources.same(data, [ep]) and output.count('\n') == 1
+  found = episodes.read_metadata(data.directory)['imported']['format']
+  assert found == form
 
 
 def test_vd4rl_hdf5(run, source, contents):
@@ -245,6 +258,27 @@ def test_continues_after_a_kill(run, source):
   data, _ = run()
   assert sources.same(data, contents)
   assert episodes.read_metadata(out)['complete']
+
+
+def test_full_disk(run, source):
+  contents = [
+      sources.content(rows=10, seed=index, size=64) for index in range(9)]
+  for index, ep in enumerate(contents):
+    sources.npz(source / f'{index}.npz', ep)
+  out = source.parent / 'out'
+  # Files of five episodes; to their writer, the disk is full then.
+  limit = 5 * contents[0]['image'].nbytes + 1000
+  result = subprocess.run(
+      [sys.executable, '-m', 'coworld_tf.datasets', 'import', str(source),
+       '--out', str(out)], cwd=ROOT, capture_output=True, text=True,
+      preexec_fn=lambda: resource.setrlimit(
+          resource.RLIMIT_FSIZE, (limit, limit)))
+  assert result.returncode == 2 and result.stdout == ''
+  assert result.stderr.startswith('error: ')
+  assert 'image.bin' in result.stderr and result.stderr.count('\n') == 1
+  assert sources.same(store.Store(out), contents[:5])
+  assert not episodes.read_metadata(out)['complete']
+  assert sources.same(run()[0], contents)
 
 
 def test_formats_and_alignments_are_offered():

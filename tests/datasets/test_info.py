@@ -6,6 +6,7 @@ from matplotlib import image
 
 from coworld_tf.datasets import __main__ as program
 from dreamerv2_base import store
+from tests.datasets import sources
 
 
 def facts(output):
@@ -51,18 +52,24 @@ def test_histogram_counts_every_episode(command, dataset):
 
 
 def test_plots(command, dataset, tmp_path):
+  with store.Writer(dataset) as writer:
+    writer.append(sources.content(rows=3, seed=9))  # The lowest return.
   folder = tmp_path / 'deep' / 'plots'
   status, output, _ = command('info', dataset, '--plot', folder)
   assert status == 0 and 'frames.png' in output
   assert {x.name for x in folder.iterdir()} == {'frames.png', 'returns.png'}
   sheet = image.imread(folder / 'frames.png')
   # Images of 16 are shown ten times as large, with gaps of 6.
-  assert sheet.shape[:2] == (4 * 166 + 6, 8 * 166 + 6)
+  assert sheet.shape[:2] == (5 * 166 + 6, 8 * 166 + 6)
   data = store.Store(dataset)
-  best = max(data.episodes, key=lambda entry: entry['return'])
-  last = data.read(best)['image'][-1]
-  shown = sheet[3 * 166 + 6: 4 * 166, 7 * 166 + 6: 8 * 166][5::10, 5::10, :3]
-  np.testing.assert_array_equal(np.rint(shown * 255), last)
+  ranked = sorted(data.episodes, key=lambda entry: entry['return'])
+  assert ranked[0]['id'] == 4
+  for row, entry in enumerate(ranked):
+    for column in (0, 7):  # The first and the last image.
+      top, left = row * 166 + 6, column * 166 + 6
+      shown = sheet[top: top + 160, left: left + 160][5::10, 5::10, :3]
+      expected = data.read(entry)['image'][column and -1]
+      np.testing.assert_array_equal(np.rint(shown * 255), expected)
 
 
 def test_without_metadata(command, dataset):
