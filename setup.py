@@ -28,6 +28,7 @@ setuptools.setup(
         'pillow>=10',
         'lxml>=5',
         'numpy>=1.26,<2.5',
+        'h5py>=3.10',
         'imageio>=2.34',
         'ruamel.yaml>=0.18',
         'tqdm>=4.66',

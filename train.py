@@ -37,8 +37,9 @@ def run(argv):
     trainer = methods.build(config, logdir, target_replay)
     # Last, so that a command that could not start can be corrected.
     configs.save(config, logdir / 'config.yaml')
-  trainer.run()
-  show(config, logdir, trainer)
+  with cli.full_disk():
+    trainer.run()
+    show(config, logdir, trainer)
 
 
 def load_tensorflow():

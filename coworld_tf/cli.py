@@ -1,6 +1,7 @@
 """What the command line programs share."""
 
 import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -26,6 +27,20 @@ def input_errors():
     if isinstance(error, OSError) and error.strerror and error.filename:
       message = f'{error.strerror}: {error.filename}'
     print('error:', ' '.join(message.split()), file=sys.stderr)
+    sys.exit(2)
+
+
+@contextlib.contextmanager
+def full_disk():
+  """Turns a disk that fills up during the work into one line and status 2."""
+  try:
+    yield
+  except OSError as error:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+      raise
+    print(
+        f'error: {error.strerror}: {error.filename}; the same command '
+        'continues once there is room', file=sys.stderr)
     sys.exit(2)
 
 

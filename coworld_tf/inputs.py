@@ -10,7 +10,7 @@ import numpy as np
 
 import envs
 from dreamerv2_base import config as configs
-from dreamerv2_base import episodes, replay
+from dreamerv2_base import episodes, replay, store
 
 TASK_KEYS = 'source_task', 'target_task', 'offline_dir'
 # Settings of the simulator that a dataset and its evaluation must share.
@@ -82,14 +82,18 @@ def open_dataset(config):
       with.
   """
   directory = pathlib.Path(config.offline_dir).expanduser()
+  if not (directory / store.INDEX).exists() and any(directory.glob('*.npz')):
+    raise ValueError(
+        f'{directory} has episodes as npz files; bring them with python -m '
+        f'coworld_tf.datasets import {directory} --out DIR')
   described = (directory / episodes.METADATA).exists()
   if described and not config.allow_mismatch:
     check_metadata(config, directory)
   data = replay.Replay(directory, 0, config.prioritize_ends)
   if not data.stats['episodes']:
     raise ValueError(
-        f'{directory} holds no episodes (*.npz); make some with '
-        'python -m coworld_tf.datasets.collect')
+        f'{directory} holds no episodes; make some with '
+        'python -m coworld_tf.datasets collect')
   data.sample(1, config.dataset.length, np.random.default_rng(0))
   if not described:
     logging.getLogger(__name__).warning(

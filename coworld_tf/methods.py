@@ -50,7 +50,7 @@ def build(config, logdir, target_replay):
   directory = logdir / 'source_episodes'
   directory.mkdir(parents=True, exist_ok=True)
   source_replay = replay.Replay(
-      directory, config.capacity, config.prioritize_ends)
+      directory, config.capacity, config.prioritize_ends, writable=True)
   return trainer.Trainer(
       config, logdir, couple, source, source_replay, target_replay, make_env)
 

@@ -43,6 +43,7 @@ class Trainer:
     if pair:
       self.domains['target'] = pair.target, target_replay
     self.make_env, self.driver = make_env, None
+    self.waited = 0.0  # Seconds for batches.
     self.blocks = list(schedule.algorithm_1(
         **config.schedule, target=pair is not None))
     # Position: block of the schedule, units done in it, seconds of training.
@@ -108,6 +109,7 @@ class Trainer:
         self.save()
     finally:
       self.logger.close()
+      self.source_replay.close()
       if self.driver:
         self.simulator.close()
 
@@ -124,7 +126,7 @@ class Trainer:
 
   def _loop(self, total, step, unit='update'):
     """Calls `step(left)` until it has done `total` units; saves at times."""
-    before = self.step
+    before, waited, start = self.step, self.waited, time.time()
     with self._progress(total, int(self.done), unit) as bar:
       while self.done < total:
         count = step(total - int(self.done))
@@ -135,6 +137,9 @@ class Trainer:
     # The next block must not report the updates of this one.
     if self.step > before and self.step % self.config.log_every:
       self._write()
+    if self.step > before:
+      share = (self.waited - waited) / (time.time() - start)
+      self.log.info('%s: %.1f %% waiting for data', self._label(), 100 * share)
 
   def _progress(self, total, done, unit):
     return contextlib.closing(
@@ -255,8 +260,15 @@ class Trainer:
 
   def _data(self, replay, stream, start, prefetch=0):
     batch, length = self.config.dataset.batch, self.config.dataset.length
-    return iter(replay.dataset(
+    batches = iter(replay.dataset(
         batch, length, self._seed(stream), int(start), prefetch))
+    def timed():
+      while True:
+        begin = time.time()
+        batch = next(batches)
+        self.waited += time.time() - begin
+        yield batch
+    return timed()
 
   def _start_driver(self):
     # After a restart the running episode is lost, and a new seed goes on.

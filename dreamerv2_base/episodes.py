@@ -1,6 +1,7 @@
-"""Episodes and dataset metadata on disk, in the layout of DreamerV2.
+"""What an episode is, and the metadata of a directory of episodes.
 
-One compressed `<timestamp>-<32 hex>-<transitions>.npz` file per episode:
+An episode is a dict of arrays, in which row t has the observation that was
+reached, the action that led there and the reward on arrival:
 
   row        0         1         2        ...
   image      reset     reached   reached        uint8    [N, H, W, C]
@@ -8,15 +9,12 @@ One compressed `<timestamp>-<32 hex>-<transitions>.npz` file per episode:
   reward     0         arrival   arrival        float32  [N]
   is_first   True      False     False          bool     [N]
   is_last, is_terminal                          bool     [N]
+  log_*                                         numbers  [N, ...]
 """
 
-import datetime
 import json
 import math
 import pathlib
-import uuid
-import zipfile
-import zlib
 
 import numpy as np
 
@@ -33,53 +31,6 @@ KEYS = {
 }
 
 METADATA = 'metadata.json'
-
-# What NumPy and zipfile were seen to raise for thousands of archives with
-# flipped and missing bytes.
-_DAMAGE = (
-    zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError,
-    NotImplementedError, RuntimeError)
-
-
-def save_episode(directory, episode):
-  """Writes one episode atomically and returns its path.
-
-  Names sort in the order of saving. Raises ValueError for a malformed
-  episode, in which case nothing is written.
-  """
-  episode = checked(episode)
-  now = datetime.datetime.now(datetime.timezone.utc)
-  transitions = len(episode['reward']) - 1
-  name = f'{now:%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex}-{transitions}.npz'
-  path = pathlib.Path(directory) / name
-  with files.replacing(path) as temporary, temporary.open('wb') as stream:
-    np.savez_compressed(stream, **episode)
-  return path
-
-
-def load_episode(path):
-  """Reads one episode; ValueError names the file and what is wrong."""
-  return checked(_read(path, _known), path)
-
-
-def stored_steps(path):
-  """Agent steps of a stored episode, found without reading its images.
-
-  Raises:
-    ValueError: names the file and what is wrong.
-  """
-  arrays = _read(path, lambda key: key == 'reward')
-  if 'reward' not in arrays:
-    raise ValueError(f'{path}: keys missing: reward')
-  return len(arrays['reward']) - 1
-
-
-def find_episodes(directory):
-  """Sorted paths of the episodes in a directory, oldest first."""
-  directory = pathlib.Path(directory)
-  if not directory.is_dir():
-    raise FileNotFoundError(f'No such dataset directory: {directory}')
-  return sorted(directory.glob('*.npz'))
 
 
 def checked(episode, name='episode'):
@@ -150,19 +101,6 @@ def read_metadata(directory):
   if not isinstance(metadata, dict):
     raise ValueError(f'{path}: must hold a JSON object of named values')
   return metadata
-
-
-def _read(path, wanted):
-  """Arrays of an archive whose keys are wanted, unchecked."""
-  with pathlib.Path(path).open('rb') as stream:
-    try:
-      archive = np.load(stream, allow_pickle=False)
-      names = [] if isinstance(archive, np.ndarray) else archive.files
-      return {key: archive[key] for key in names if wanted(key)}
-    except _DAMAGE as error:
-      raise ValueError(
-          f'{path}: not a readable npz archive, truncated or damaged '
-          f'({error})') from error
 
 
 def _known(key):

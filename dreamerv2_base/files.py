@@ -1,6 +1,7 @@
-"""Files that appear on disk complete or not at all."""
+"""Writing that a crash at any moment leaves in order."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
 
@@ -20,5 +21,56 @@ def replacing(path):
     with temporary.open('r+b') as file:
       os.fsync(file.fileno())
     os.replace(temporary, path)
+  except OSError as error:
+    error.filename = error.filename or str(path)  # Unknown to a full disk.
+    raise
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def overwrite_end(path, offset, data):
+  """Replaces what a file has from an offset on, if it has, by a buffer.
+
+  Returns when it is on disk. After an exception the file is longer, shorter
+  or other than it was, but only from the offset on.
+  """
+  view = memoryview(data).cast('B')
+  # Through a link this would destroy a file somewhere else.
+  flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+  try:
+    file = os.open(path, flags, 0o666)
+    try:
+      os.ftruncate(file, offset)
+      while view:
+        count = os.pwrite(file, view, offset)
+        view, offset = view[count:], offset + count
+      os.fsync(file)
+    finally:
+      os.close(file)
+  except OSError as error:
+    error.filename = error.filename or str(path)
+    raise
+
+
+def touch_all(paths):
+  """Makes empty files in a folder that may be new, names included on disk."""
+  folder = pathlib.Path(next(iter(paths))).parent
+  folder.mkdir(exist_ok=True)
+  for path in paths:
+    pathlib.Path(path).touch()
+  for place in (folder, folder.parent):
+    file = os.open(place, os.O_RDONLY)
+    os.fsync(file)
+    os.close(file)
+
+
+@contextlib.contextmanager
+def locked(path):
+  """Holds a lock that ends with the process, however that ends.
+
+  Raises:
+    BlockingIOError: another process holds it.
+  """
+  with pathlib.Path(path).open('a') as file:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    yield

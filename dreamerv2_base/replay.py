@@ -1,60 +1,57 @@
-"""Store of episodes, on disk and in memory, that gives training sequences."""
+"""Training sequences drawn from a store of episodes."""
 
-import collections
 import itertools
-import logging
-import pathlib
-import time
 
 import numpy as np
-import tqdm
 
-from dreamerv2_base import episodes
-
-_logger = logging.getLogger(__name__)
+from dreamerv2_base import episodes, store
 
 
 class Replay:
-  """All episodes of one directory; grows by `append`, read by `sample`."""
+  """Draws from the episodes of a directory; nothing but these is in memory.
 
-  def __init__(self, directory, capacity=0, prioritize_ends=False):
-    """Reads the episodes.
+  Offline datasets and the replay of an online agent are the same store.
+  """
 
-    Offline datasets and the replay of an online agent are the same store.
+  def __init__(
+      self, directory, capacity=0, prioritize_ends=False, writable=False):
+    """Reads the index of the store.
 
     Args:
-      directory: existing folder of the episode files, which may be empty;
-        new ones are written there.
-      capacity: agent steps to keep in memory, 0 for all. The oldest episodes
-        leave memory first and at least one stays; files are never deleted.
+      directory: existing folder of the store, which may be empty.
+      capacity: agent steps to sample from, 0 for all: those of the newest
+        episodes, of which there is at least one.
       prioritize_ends: whether the last rows of an episode are sampled as
         often as those in the middle, at the expense of uniform start
         positions.
+      writable: whether `append` may be used, by one process at a time. Only
+        then are files without an episode within the capacity deleted.
 
     Raises:
       FileNotFoundError: the directory does not exist.
-      ValueError: an episode is damaged or its shapes differ from the others.
+      ValueError: the store is damaged, or has another writer.
     """
-    self._directory = pathlib.Path(directory)
+    self._store = (store.Writer if writable else store.Store)(directory)
+    self._store.check_files()
     self._capacity = capacity
     self._prioritize_ends = prioritize_ends
-    self._episodes = collections.deque()  # Oldest first.
-    self.steps = 0  # Agent steps in memory.
-    self.total_steps = 0  # Agent steps on disk, whatever the capacity.
-    self._shapes = None
-    self._load()
+    self._update()
+
+  @property
+  def total_steps(self):
+    """Agent steps ever appended, whatever the capacity."""
+    return self._store.total_steps
 
   def append(self, episode):
-    """Saves a complete episode and adds it; returns the path of its file."""
-    episode = episodes.checked(episode)
-    self._check_shapes(episode, 'episode')
-    path = episodes.save_episode(self._directory, episode)
-    self._episodes.append(episode)
-    self.steps += _steps(episode)
-    self.total_steps += _steps(episode)
-    while self._full(0) and len(self._episodes) > 1:
-      self.steps -= _steps(self._episodes.popleft())
-    return path
+    """Writes a complete episode and adds it; see `store.Writer.append`."""
+    self._store.append(episode)
+    self._update()
+    self._store.drop_before(self._entries[0]['shard'])
+
+  def close(self):
+    """Lets another process append, if this one could."""
+    if isinstance(self._store, store.Writer):
+      self._store.close()
 
   def sample(self, batch, length, rng):
     """Draws sequences: uniform episode, then uniform start.
@@ -69,25 +66,22 @@ class Replay:
       the first row of each sequence.
 
     Raises:
-      ValueError: no episode has L rows.
+      ValueError: no episode has L rows, or rows are missing on disk.
     """
-    usable = [ep for ep in self._episodes if len(ep['reward']) >= length]
-    if not usable:
-      longest = max((len(ep['reward']) for ep in self._episodes), default=0)
+    usable = np.flatnonzero(self._rows >= length)
+    if not len(usable):
       raise ValueError(
-          f'{self._directory}: no episode of {length} rows to sample from; '
-          f'{len(self._episodes)} episodes, the longest has {longest} rows')
-    chosen = [usable[index] for index in rng.integers(len(usable), size=batch)]
-    last = np.array([len(ep['reward']) - length for ep in chosen])
+          f'{self._store.directory}: no episode of {length} rows to sample '
+          f'from; {len(self._rows)} episodes, the longest has '
+          f'{self._rows.max(initial=0)} rows')
+    chosen = usable[rng.integers(len(usable), size=batch)]
+    last = self._rows[chosen] - length
     # Clipping a range that is too wide by L gives the last start the
     # probability that the final rows miss.
     extra = length if self._prioritize_ends else 0
     starts = np.minimum(rng.integers(last + 1 + extra), last)
-    sequences = {
-        key: np.stack([
-            ep[key][start: start + length]
-            for ep, start in zip(chosen, starts, strict=True)])
-        for key in episodes.KEYS}
+    sequences = self._store.gather(
+        [self._entries[index] for index in chosen], starts, length)
     sequences['is_first'][:, 0] = True
     return sequences
 
@@ -127,45 +121,21 @@ class Replay:
   @property
   def stats(self):
     """Numbers of episodes and agent steps in memory and their returns."""
-    counts = {'episodes': len(self._episodes), 'steps': self.steps}
-    if not self._episodes:
+    counts = {'episodes': len(self._entries), 'steps': self.steps}
+    if not self._entries:
       return counts
-    returns = [episodes.episode_return(ep) for ep in self._episodes]
+    returns = [entry['return'] for entry in self._entries]
     statistics = episodes.return_statistics(returns)
     return {
         **counts, **{f'return_{k}': v for k, v in statistics.items()}}
 
-  def _load(self):
-    begin = time.time()
-    # Newest first, because these are the ones that stay. `None` shows the
-    # bar on terminals only.
-    paths = episodes.find_episodes(self._directory)[::-1]
-    for path in tqdm.tqdm(paths, 'Load episodes', delay=2, disable=None):
-      episode = episodes.load_episode(path)
-      if self._episodes and self._full(_steps(episode)):
-        break
-      self._check_shapes(episode, path)
-      self._episodes.appendleft(episode)
-      self.steps += _steps(episode)
-    others = paths[len(self._episodes):]
-    self.total_steps = self.steps + sum(map(episodes.stored_steps, others))
-    if time.time() - begin > 2:
-      _logger.info(
-          'Loaded %d episodes, %d steps, from %s',
-          len(self._episodes), self.steps, self._directory)
-
-  def _full(self, steps):
-    return 0 < self._capacity < self.steps + steps
-
-  def _check_shapes(self, episode, name):
-    shapes = {key: episode[key].shape[1:] for key in ('image', 'action')}
-    self._shapes = self._shapes or shapes
-    for key, expected in self._shapes.items():
-      if shapes[key] != expected:
-        raise ValueError(
-            f'{name}: {key} rows have shape {list(shapes[key])}, those of '
-            f'the other episodes in {self._directory} {list(expected)}')
-
-
-def _steps(episode):
-  return len(episode['reward']) - 1
+  def _update(self):
+    """Finds the newest episodes that are within the capacity."""
+    entries = self._store.episodes  # Oldest first.
+    rows = np.array([entry['rows'] for entry in entries], np.int64)
+    first = 0
+    if self._capacity and entries:
+      since = np.cumsum(rows[::-1] - 1)[::-1]
+      first = min(np.count_nonzero(since > self._capacity), len(rows) - 1)
+    self._entries, self._rows = entries[first:], rows[first:]
+    self.steps = int(np.sum(self._rows - 1))  # Agent steps of these.

@@ -5,7 +5,7 @@ import pytest
 
 from coworld_tf import inputs
 from dreamerv2_base import config as configs
-from dreamerv2_base import episodes, flags
+from dreamerv2_base import episodes, flags, store
 
 CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
 PATHS = {'logdir': 'runs/log', 'offline_dir': 'data/walker'}
@@ -21,15 +21,17 @@ def parse(*overlays, **values):
   return flags.parse(argv, CONFIGS)
 
 
-def write_dataset(directory, rows=60, **metadata):
+def write_dataset(directory, rows=60, count=1, **metadata):
   directory.mkdir()
   first = np.zeros(rows, bool)
   first[0] = True
-  episodes.save_episode(directory, {
-      'image': np.zeros([rows, 64, 64, 3], np.uint8),
-      'action': np.zeros([rows, 6], np.float32),
-      'reward': np.zeros(rows, np.float32), 'is_first': first,
-      'is_last': first[::-1], 'is_terminal': np.zeros(rows, bool)})
+  with store.Writer(directory) as data:
+    for _ in range(count):
+      data.append({
+          'image': np.zeros([rows, 64, 64, 3], np.uint8),
+          'action': np.zeros([rows, 6], np.float32),
+          'reward': np.zeros(rows, np.float32), 'is_first': first,
+          'is_last': first[::-1], 'is_terminal': np.zeros(rows, bool)})
   if metadata:
     episodes.write_metadata(directory, {**SETTINGS, **metadata})
 
@@ -95,14 +97,24 @@ def test_dataset_of_other_settings_is_refused(tmp_path, key, value):
 
 def test_dataset_is_never_cut_and_needs_no_metadata(tmp_path, caplog):
   directory = tmp_path / 'data'
-  write_dataset(directory)
-  for index in range(2):
-    write_dataset(tmp_path / str(index))
-    (path,) = (tmp_path / str(index)).glob('*.npz')
-    path.rename(directory / path.name)
+  write_dataset(directory, count=3)
   config = parse(offline_dir=directory, capacity=70)
   assert inputs.open_dataset(config).stats['steps'] == 3 * 59
   assert 'has no metadata.json' in caplog.text
+
+
+def test_datasets_that_cannot_be_used(tmp_path):
+  directory = tmp_path / 'data'
+  directory.mkdir()
+  config = parse(offline_dir=directory)
+  with pytest.raises(ValueError, match='holds no episodes; make some with'):
+    inputs.open_dataset(config)
+  (directory / 'episode.npz').touch()
+  with pytest.raises(ValueError, match=f'datasets import {directory} --out'):
+    inputs.open_dataset(config)
+  write_dataset(tmp_path / 'short', rows=49)
+  with pytest.raises(ValueError, match='no episode of 50 rows .* has 49 rows'):
+    inputs.open_dataset(parse(offline_dir=tmp_path / 'short'))
 
 
 def test_run_is_continued_with_the_same_configuration(tmp_path):

@@ -32,16 +32,16 @@ def logdir(tmp_path):
 def dataset(tmp_path):
   folder = tmp_path / 'data'
   folder.mkdir()
-  store = replay.Replay(folder)
+  data = replay.Replay(folder, writable=True)
   for reward in (2, 6):
-    store.append({
+    data.append({
         'image': np.zeros((2, 8, 8, 3), np.uint8),
         'action': np.zeros((2, 1), np.float32),
         'reward': np.array([0, reward], np.float32),
         'is_first': np.array([True, False]),
         'is_last': np.array([False, True]),
         'is_terminal': np.zeros(2, bool)})
-  return store
+  return data
 
 
 def test_pair(logdir, dataset, make_config):

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 
 from coworld_tf import evaluate
-from dreamerv2_base import episodes, logger
+from dreamerv2_base import episodes, logger, store
 from envs import worker
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -83,18 +83,18 @@ def test_training_reaches_its_planned_steps(tmp_path):
   assert last['source_frames'] == 100 + 100
   assert last['source_updates'] == 100 // 5
   # What was lost was made up for.
-  paths = episodes.find_episodes(tmp_path / 'source_episodes')
-  lengths = [episodes.stored_steps(path) for path in paths]
-  assert lengths == [25] * 8
+  data = store.Store(tmp_path / 'source_episodes')
+  assert [entry['rows'] for entry in data.episodes] == [26] * 8
 
 
 def test_collection_reaches_its_planned_frames(tmp_path):
   warning, = run_with_a_kill(
       [*COLLECT, 'dummy_2', '--steps', 6000, '--out', tmp_path],
-      lambda: len(list(tmp_path.glob('*.npz'))) > 2)
+      lambda: (tmp_path / store.INDEX).exists() and len(
+          store.Store(tmp_path).episodes) > 2)
   assert 'dummy_2 (seed ' in warning and 'exit status -9' in warning
-  paths = episodes.find_episodes(tmp_path)
-  found = [episodes.load_episode(path) for path in paths]
+  data = store.Store(tmp_path)
+  found = [episodes.checked(data.read(entry)) for entry in data.episodes]
   assert {len(episode['reward']) for episode in found} == {101}
   metadata = episodes.read_metadata(tmp_path)
   assert metadata['complete'] and metadata['episodes'] == len(found)
@@ -129,4 +129,4 @@ def test_environment_that_always_fails_ends_the_run(tmp_path):
   assert 'failed: RuntimeError: the physics exploded; going' in lines[0]
   assert 'failed, the last of 3 failures without a complete' in stderr
   assert lines[-1] == 'RuntimeError: the physics exploded'
-  assert not list(tmp_path.glob('*.npz'))
+  assert not store.Store(tmp_path).episodes

@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from dreamerv2_base import store
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Overlay, source, target, sizes of their actions.
 PAIRS = {
@@ -41,9 +43,10 @@ def test_pair_trains_end_to_end(tmp_path, overlay):
   assert 0 <= summary['returns']['target']['success'] <= 1
   assert list(logdir.glob('videos/*target*'))
   # The source acts in its own dimensions and knows those of the target.
-  for path in (logdir / 'source_episodes').glob('*.npz'):
-    with np.load(path) as episode:
-      action = episode['action'][1:]
+  source = store.Store(logdir / 'source_episodes')
+  assert source.episodes
+  for entry in source.episodes:
+    action = source.read(entry)['action'][1:]
     assert action.shape[1] == size
     assert np.any(action[:, :used], 0).all()
     assert not np.any(action[:, used:])

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from dreamerv2_base import episodes
+from dreamerv2_base import store
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOTS = 'gym_tests.envs.dots:Seen-v0'
@@ -186,8 +186,9 @@ def test_choices_and_success(tmp_path):
       tmp_path, '--schedule.source_pretrain', 1, '--schedule.source_steps',
       20, '--time_limit', 0, '--evaluation.final_episodes', 3)
   assert result.returncode == 0, result.stderr
-  for path in episodes.find_episodes(tmp_path / 'source_episodes'):
-    action = episodes.load_episode(path)['action']
+  data = store.Store(tmp_path / 'source_episodes')
+  for entry in data.episodes:
+    action = data.read(entry)['action']
     assert action.shape[1] == 3 and not action[0].any()
     assert (np.sort(action[1:], -1) == [0, 0, 1]).all()
   last = records(tmp_path / 'evaluations.jsonl')[-1]
@@ -255,7 +256,7 @@ def refused(args, texts, **variables):
     ('--dataset.batch x', ['dataset.batch', "'x'"]),
     ('--offline_dir DIR/missing --logdir DIR/log', ['DIR/missing']),
     ('--offline_dir DIR/empty --logdir DIR/log', ['DIR/empty', 'no ep']),
-    ('--offline_dir DIR/truncated --logdir DIR/log', ['npz', 'truncated']),
+    ('--offline_dir DIR/truncated --logdir DIR/log', ['image.bin: truncated']),
     ('--offline_dir DIR/dummy --logdir DIR/log', ["task 'dummy_2'"]),
     ('--logdir DIR/log', ['offline_dir']),
     ('--offline_dir DIR/truncated', ['logdir']),
@@ -266,9 +267,9 @@ def test_bad_input(args, texts, dataset, tmp_path):
   (tmp_path / 'empty').mkdir()
   (tmp_path / 'truncated').mkdir()
   os.symlink(dataset, tmp_path / 'dummy')
-  episode = sorted(dataset.glob('*.npz'))[0]
-  content = episode.read_bytes()
-  (tmp_path / 'truncated' / episode.name).write_bytes(content[:999])
+  shutil.copytree(dataset, tmp_path / 'truncated', dirs_exist_ok=True)
+  (tmp_path / 'truncated' / 'metadata.json').unlink()
+  os.truncate(tmp_path / 'truncated' / 'shard-00000' / 'image.bin', 999)
   fill = lambda text: text.replace('DIR', str(tmp_path))
   refused(
       ['--configs', 'dmc', 'coworld', '--dataset.length', '20',

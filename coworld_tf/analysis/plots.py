@@ -138,6 +138,23 @@ def returns_bar(returns, out_path):
     _save(fig, out_path)
 
 
+def histogram(values, out_path, title):
+  """Draws how often values occur, with their median as a dashed line."""
+  with matplotlib.rc_context({**STYLE, 'axes.grid.axis': 'y'}):
+    fig = figure.Figure((4.6, 3.0), layout='constrained')
+    ax = fig.subplots()
+    color = REFERENCES['dataset']
+    ax.hist(values, min(30, len(values)), color=color, zorder=2)
+    ax.axvline(
+        np.median(values), color='#333333', ls='--', lw=1.2, zorder=3,
+        label=f'median {np.median(values):.4g}')
+    ax.set_title(title)
+    ax.set_ylabel('episodes')
+    ax.yaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+    ax.legend(loc='best')
+    _save(fig, out_path)
+
+
 def contact_sheet(frames, out_path, columns, titles=()):
   """Writes images as a grid with white gaps, row by row.
 

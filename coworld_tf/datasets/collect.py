@@ -3,7 +3,7 @@
   python -m coworld_tf.datasets.collect \\
       --task dmc_walker_downhill --policy random --steps 20000 --out DIR
 
-DIR gets one file per episode and a metadata.json that says what they are.
+DIR becomes a store of episodes with a metadata.json that says what they are.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 import numpy as np
 
 from coworld_tf import cli, inputs
-from dreamerv2_base import driver, episodes, logger, progress
+from dreamerv2_base import driver, episodes, logger, progress, store
 from envs import worker
 
 
@@ -29,24 +29,26 @@ def main(argv=None):
   with contextlib.ExitStack() as stack:
     with cli.input_errors():
       check_arguments(args)
-      done, complete = find_progress(args.out, request)
+      before, complete = find_progress(args.out, request)
       if complete:
         print(f'{args.out} is already complete, nothing to do')
         return 0
       # Counting finished episodes in, so that a restart repeats none.
       *env_seeds, policy_seed = np.random.SeedSequence(
-          [args.seed, len(done)]).generate_state(args.envs + 1).tolist()
+          [args.seed, before]).generate_state(args.envs + 1).tolist()
       settings = {key: request[key] for key in inputs.SETTINGS}
       # Without restarts, since what fails here is the user's to fix.
       with worker.Worker(args.task, **settings) as env:
         policy = make_policy(args.policy, env.act_space, policy_seed)
       args.out.mkdir(parents=True, exist_ok=True)
+      data = stack.enter_context(store.Writer(args.out))
     try:
       workers = [
           stack.enter_context(contextlib.closing(
               worker.RestartingWorker(args.task, seed, **settings)))
           for seed in env_seeds]
-      metadata = collect(args.out, request, workers, policy, done)
+      with cli.full_disk():
+        metadata = collect(data, request, workers, policy)
     except KeyboardInterrupt:
       print('stopped; the same command continues', file=sys.stderr)
       return 130
@@ -56,39 +58,35 @@ def main(argv=None):
   return 0
 
 
-def collect(directory, request, workers, policy, done):
+def collect(data, request, workers, policy):
   """Adds whole episodes until the dataset has the requested frames.
 
   Args:
-    directory: existing directory for the episodes and the metadata.
+    data: store.Writer of the dataset.
     request: settings to record; reads requested_frames and action_repeat.
     workers: environments, stepped in lockstep, so that the order of the
       episodes does not depend on the speed of any.
     policy: as for `driver.Driver`.
-    done: (agent steps, return) of each episode already there.
 
   Returns:
     The metadata written.
   """
-  done, repeat = list(done), request['action_repeat']
-  frames = lambda: repeat * sum(steps for steps, _ in done)
-
-  def keep(episode, _):
-    episodes.save_episode(directory, episode)
-    done.append(summary(episode))
+  repeat = request['action_repeat']
+  frames = lambda: repeat * data.total_steps
 
   def write(complete):
     metadata = {
-        **request, 'episodes': len(done), 'frames': frames(),
-        'steps': frames() // repeat, 'versions': versions()}
-    if done:
-      returns = [value for _, value in done]
+        **request, 'episodes': len(data.episodes), 'frames': frames(),
+        'steps': data.total_steps, 'versions': versions()}
+    if data.episodes:
+      returns = [entry['return'] for entry in data.episodes]
       metadata['returns'] = episodes.return_statistics(returns)
     metadata['complete'] = complete
-    episodes.write_metadata(directory, metadata)
+    episodes.write_metadata(data.directory, metadata)
     return metadata
 
   write(complete=False)
+  keep = lambda episode, index: data.append(episode)
   rollout = driver.Driver(workers, on_episode=[keep])
   total = request['requested_frames']
   bar = progress.Progress(total, 'collect', frames(), 'frame')
@@ -113,14 +111,14 @@ def find_progress(directory, request):
   """Looks at what is in the output directory already.
 
   Returns:
-    A list of (agent steps, return), one for each episode there, and whether
-    the dataset is complete.
+    The number of episodes there and whether the dataset is complete.
 
   Raises:
     ValueError: the directory holds something else than this dataset.
   """
-  if not directory.exists() or not any(directory.iterdir()):
-    return [], False
+  if not directory.exists() or {
+      path.name for path in directory.iterdir()} <= {store.LOCK}:
+    return 0, False
   if not (directory / episodes.METADATA).exists():
     raise ValueError(
         f'{directory} is not empty and has no {episodes.METADATA}; '
@@ -133,15 +131,13 @@ def find_progress(directory, request):
     raise ValueError(
         f'{directory} holds another dataset ({", ".join(differing)}); '
         'choose another --out')
-  paths = episodes.find_episodes(directory)
+  found = len(store.Store(directory).episodes)
   complete = metadata.get('complete', False)
-  if complete and metadata['episodes'] != len(paths):
+  if complete and metadata['episodes'] != found:
     raise ValueError(
         f'{directory} is marked complete with {metadata["episodes"]} '
-        f'episodes but has {len(paths)}; choose another --out')
-  if complete:
-    return [], True
-  return [summary(episodes.load_episode(path)) for path in paths], False
+        f'episodes but has {found}; choose another --out')
+  return found, complete
 
 
 def make_policy(name, act_space, seed):
@@ -149,11 +145,6 @@ def make_policy(name, act_space, seed):
   if name == 'random':
     return driver.RandomPolicy(act_space, seed)
   raise ValueError(f'Unknown policy {name!r}, known: random')
-
-
-def summary(episode):
-  """Agent steps and return of an episode."""
-  return len(episode['reward']) - 1, episodes.episode_return(episode)
 
 
 def versions():

@@ -1,4 +1,5 @@
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ import pytest
 
 from coworld_tf import inputs
 from coworld_tf.datasets import collect
-from dreamerv2_base import config, episodes
+from dreamerv2_base import config, episodes, store
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -27,7 +28,8 @@ def run(*args, **flags):
 
 
 def load(out):
-  return [episodes.load_episode(p) for p in episodes.find_episodes(out)]
+  data = store.Store(out)
+  return [data.read(entry) for entry in data.episodes]
 
 
 def fails(result, words):
@@ -39,7 +41,8 @@ def fails(result, words):
 
 
 def snapshot(out):
-  return {path.name: path.read_bytes() for path in out.iterdir()}
+  return {
+      path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
 
 
 @pytest.fixture(scope='module')
@@ -125,23 +128,25 @@ def test_complete_dataset_is_left_alone(dataset):
 
 def test_continues_after_a_kill(tmp_path):
   process = subprocess.Popen(command(tmp_path, steps=6000), cwd=ROOT)
-  while len(list(tmp_path.glob('*.npz'))) < 3:
+  while not (tmp_path / 'metadata.json').exists() or not load(tmp_path)[2:]:
     assert process.poll() is None
     time.sleep(0.01)
+  process.send_signal(signal.SIGSTOP)
+  fails(run(tmp_path, steps=6000), 'another process is writing there')
   process.kill()
   process.wait()
-  before = snapshot(tmp_path)
+  before = load(tmp_path)
   metadata = episodes.read_metadata(tmp_path)
   assert not metadata['complete'] and metadata['episodes'] == 0
   result = run(tmp_path, steps=6000)
   assert result.returncode == 0, result.stderr
-  after = snapshot(tmp_path)
-  kept = {name for name in before if name.endswith('.npz')}
-  assert all(after[name] == before[name] for name in kept)
   found = load(tmp_path)
+  for old, new in zip(before, found):
+    for key, rows in old.items():
+      np.testing.assert_array_equal(new[key], rows)
   metadata = episodes.read_metadata(tmp_path)
   assert metadata['complete'] and metadata['frames'] >= 6000
-  assert metadata['episodes'] == len(found) > len(kept)
+  assert metadata['episodes'] == len(found) > len(before)
   # The continuation does not repeat what was there.
   for key in ('reward', 'action'):
     assert len({ep[key].tobytes() for ep in found}) == len(found)
@@ -165,8 +170,8 @@ def test_foreign_directories_are_refused(dataset, tmp_path):
   fails(run(tmp_path), 'marked complete with 6 episodes but has 0')
   metadata = {**episodes.read_metadata(dataset), 'complete': False}
   episodes.write_metadata(tmp_path, metadata)
-  (tmp_path / 'bad.npz').write_bytes(b'half')
-  fails(run(tmp_path), 'bad.npz: not a readable npz archive')
+  (tmp_path / 'index.jsonl').write_text('{}\n')
+  fails(run(tmp_path), 'index.jsonl: line 1 is damaged: format is None')
   assert len(list(tmp_path.iterdir())) == 3
 
 

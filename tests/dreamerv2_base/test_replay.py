@@ -1,10 +1,7 @@
-import itertools
-import logging
-
 import numpy as np
 import pytest
 
-from dreamerv2_base import episodes, replay
+from dreamerv2_base import episodes, replay, store
 
 
 def make_episode(rows, label=0, size=8, actions=2):
@@ -20,9 +17,9 @@ def make_episode(rows, label=0, size=8, actions=2):
   }
 
 
-def draw(store, count, length, seed=0):
+def draw(data, count, length, seed=0):
   """Labels and starts of many samples."""
-  sample = store.sample(count, length, np.random.default_rng(seed))
+  sample = data.sample(count, length, np.random.default_rng(seed))
   return (
       sample['action'][:, 0, 0].astype(int),
       sample['reward'][:, 0].astype(int))
@@ -34,10 +31,10 @@ def chi_square(counts, shares):
 
 
 def test_samples_are_consecutive_rows_of_one_episode(tmp_path):
-  store = replay.Replay(tmp_path)
+  data = replay.Replay(tmp_path, writable=True)
   for label, rows in enumerate([5, 9, 30]):
-    store.append(make_episode(rows, label))
-  sample = store.sample(64, 5, np.random.default_rng(0))
+    data.append(make_episode(rows, label))
+  sample = data.sample(64, 5, np.random.default_rng(0))
   assert set(sample) == set(episodes.KEYS)
   assert sample['image'].shape == (64, 5, 8, 8, 3)
   for key, (dtype, rank) in episodes.KEYS.items():
@@ -53,19 +50,19 @@ def test_samples_are_consecutive_rows_of_one_episode(tmp_path):
 
 
 def test_each_sample_begins_with_is_first_without_marking_the_store(tmp_path):
-  store = replay.Replay(tmp_path)
-  store.append(make_episode(20))
+  data = replay.Replay(tmp_path, writable=True)
+  data.append(make_episode(20))
   for seed in range(20):
-    sample = store.sample(8, 4, np.random.default_rng(seed))
+    sample = data.sample(8, 4, np.random.default_rng(seed))
     assert sample['is_first'][:, 0].all()
     assert not sample['is_first'][:, 1:].any()
 
 
 def test_episodes_and_starts_are_uniform(tmp_path):
-  store = replay.Replay(tmp_path)
+  data = replay.Replay(tmp_path, writable=True)
   for label, rows in enumerate([12, 7, 3]):
-    store.append(make_episode(rows, label))
-  labels, starts = draw(store, 20000, 4)
+    data.append(make_episode(rows, label))
+  labels, starts = draw(data, 20000, 4)
   counts = np.bincount(labels, minlength=3)
   assert counts[2] == 0
   assert chi_square(counts[:2], [1, 1]) < 10.8  # p = 0.001, 1 degree.
@@ -76,9 +73,10 @@ def test_episodes_and_starts_are_uniform(tmp_path):
 
 
 def test_prioritized_ends(tmp_path):
-  store = replay.Replay(tmp_path, prioritize_ends=True)
-  store.append(make_episode(12))
-  _, starts = draw(store, 20000, 4)
+  data = replay.Replay(
+      tmp_path, prioritize_ends=True, writable=True)
+  data.append(make_episode(12))
+  _, starts = draw(data, 20000, 4)
   counts = np.bincount(starts, minlength=9)
   assert len(counts) == 9
   # The last of 9 starts also takes the 4 beyond the end.
@@ -90,101 +88,114 @@ def test_prioritized_ends(tmp_path):
 
 
 def test_too_short_episodes(tmp_path):
-  store = replay.Replay(tmp_path)
+  data = replay.Replay(tmp_path, writable=True)
   with pytest.raises(ValueError, match='0 episodes'):
-    draw(store, 1, 2)
-  store.append(make_episode(3))
-  store.append(make_episode(6))
-  assert draw(store, 4, 6)[1].tolist() == [0] * 4
+    draw(data, 1, 2)
+  data.append(make_episode(3))
+  data.append(make_episode(6))
+  assert draw(data, 4, 6)[1].tolist() == [0] * 4
   with pytest.raises(ValueError) as info:
-    draw(store, 1, 7)
+    draw(data, 1, 7)
   assert str(tmp_path) in str(info.value)
   assert 'no episode of 7 rows' in str(info.value)
   assert 'the longest has 6 rows' in str(info.value)
 
 
 def test_reopened_store_draws_the_same(tmp_path):
-  store = replay.Replay(tmp_path)
+  data = replay.Replay(tmp_path, writable=True)
   for label in range(10):
-    store.append(make_episode(10 + label, label))
+    data.append(make_episode(10 + label, label))
   again = replay.Replay(tmp_path)
-  np.testing.assert_array_equal(draw(store, 100, 5), draw(again, 100, 5))
-  assert store.stats == again.stats
+  np.testing.assert_array_equal(draw(data, 100, 5), draw(again, 100, 5))
+  assert data.stats == again.stats
 
 
 @pytest.mark.parametrize('capacity, kept', [
     (0, [0, 1, 2, 3, 4]), (1000, [0, 1, 2, 3, 4]), (20, [3, 4]),
     (29, [3, 4]), (30, [2, 3, 4]), (4, [4])])
-def test_capacity_bounds_memory_and_keeps_files(tmp_path, capacity, kept):
-  store = replay.Replay(tmp_path, capacity)
-  paths = [store.append(make_episode(11, label)) for label in range(5)]
-  for one in (store, replay.Replay(tmp_path, capacity)):
+def test_capacity_bounds_what_is_sampled(tmp_path, capacity, kept):
+  data = replay.Replay(tmp_path, capacity, writable=True)
+  for label in range(5):
+    data.append(make_episode(11, label))
+  for one in (data, replay.Replay(tmp_path, capacity)):
     assert set(draw(one, 200, 5)[0]) == set(kept)
     assert one.stats['steps'] == one.steps == 10 * len(kept)
+    assert one.stats['episodes'] == len(kept)
     assert one.total_steps == 50
-  assert episodes.find_episodes(tmp_path) == paths
 
 
-def test_slow_loading_is_reported(tmp_path, monkeypatch, caplog):
-  store = replay.Replay(tmp_path)
-  store.append(make_episode(11))
-  clock = itertools.count(step=3)
-  log = logging.getLogger('dreamerv2_base')
-  monkeypatch.setattr(log, 'propagate', True)
-  monkeypatch.setattr(replay.time, 'time', lambda: next(clock))
-  with caplog.at_level(logging.INFO, log.name):
-    replay.Replay(tmp_path)
-  assert caplog.messages == [f'Loaded 1 episodes, 10 steps, from {tmp_path}']
+def test_shards_beyond_the_capacity_are_deleted(tmp_path, monkeypatch):
+  # Two episodes in each shard.
+  monkeypatch.setattr(store, 'SHARD_BYTES', 22 * 8 * 8 * 3)
+  data = replay.Replay(tmp_path, 20, writable=True)
+  # An episode beyond the capacity stays as long as the other of its shard.
+  for label, shards in enumerate([1, 1, 2, 1, 2, 1]):
+    data.append(make_episode(11, label))
+    assert len(list(tmp_path.glob('shard-*'))) == shards
+    assert set(draw(data, 100, 5)[0]) == {max(0, label - 1), label}
+    assert data.total_steps == 10 * (label + 1)
+  data.close()
+  (tmp_path / 'shard-00001').mkdir()  # As if killed before it was deleted.
+  data = replay.Replay(tmp_path, 20, writable=True)
+  assert [path.name for path in tmp_path.glob('shard-*')] == ['shard-00002']
+  assert data.total_steps == 60 and data.steps == 20
+  assert set(draw(data, 100, 5)[0]) == {4, 5}
+  data.append(make_episode(11, 6))
+  assert set(draw(data, 100, 5)[0]) == {5, 6}
+
+
+def test_nothing_is_deleted_by_readers_or_without_a_capacity(
+    tmp_path, monkeypatch):
+  monkeypatch.setattr(store, 'SHARD_BYTES', 1)
+  data = replay.Replay(tmp_path, writable=True)
+  for label in range(3):
+    data.append(make_episode(11, label))
+  assert set(draw(replay.Replay(tmp_path, 10), 20, 5)[0]) == {2}
+  assert len(list(tmp_path.glob('shard-*'))) == 3
+  assert set(draw(data, 100, 5)[0]) == {0, 1, 2}
 
 
 def test_statistics(tmp_path):
-  store = replay.Replay(tmp_path)
-  assert store.stats == {'episodes': 0, 'steps': 0}
-  store.append(make_episode(3))  # Return 3.
-  store.append(make_episode(5))  # Return 10.
-  stats = store.stats
+  data = replay.Replay(tmp_path, writable=True)
+  assert data.stats == {'episodes': 0, 'steps': 0}
+  data.append(make_episode(3))  # Return 3.
+  data.append(make_episode(5))  # Return 10.
+  stats = data.stats
   assert (stats['episodes'], stats['steps']) == (2, 6)
   assert stats['return_mean'] == 6.5
   assert (stats['return_min'], stats['return_max']) == (3, 10)
   assert all(isinstance(value, (int, float)) for value in stats.values())
 
 
-@pytest.mark.parametrize('change, words', [
-    ({'size': 16}, 'image rows have shape [16, 16, 3]'),
-    ({'actions': 3}, 'action rows have shape [3]')])
-def test_shapes_must_agree(tmp_path, change, words):
-  store = replay.Replay(tmp_path)
-  store.append(make_episode(5))
-  with pytest.raises(ValueError) as info:
-    store.append(make_episode(5, **change))
-  assert words in str(info.value)
-  assert len(episodes.find_episodes(tmp_path)) == 1
-  old = episodes.save_episode(tmp_path, make_episode(5, **change))
-  old = old.rename(tmp_path / '0.npz')
-  with pytest.raises(ValueError) as info:
-    replay.Replay(tmp_path)
-  assert str(info.value).startswith(f'{old}: {words}')
-
-
 def test_unreadable_directories(tmp_path):
   with pytest.raises(FileNotFoundError, match='nowhere'):
     replay.Replay(tmp_path / 'nowhere')
-  (tmp_path / 'bad.npz').write_bytes(b'not an archive')
-  with pytest.raises(ValueError, match='bad.npz'):
-    replay.Replay(tmp_path)
+  data = replay.Replay(tmp_path, writable=True)
+  data.append(make_episode(5))
+  path = tmp_path / 'shard-00000' / 'image.bin'
+  path.write_bytes(path.read_bytes()[:-1])
+  for writable in (False, True):
+    data.close()
+    with pytest.raises(ValueError) as info:
+      replay.Replay(tmp_path, writable=writable)
+    assert str(info.value) == (
+        f'{path}: truncated, 959 bytes of 960 in index.jsonl')
+  # What is cut while it is in use is not sampled either.
+  with pytest.raises(ValueError, match='image.bin: truncated, rows of episo'):
+    draw(data, 1, 5)
 
 
 @pytest.mark.parametrize('prefetch', [0, 2])
 def test_dataset_continues_its_stream(tmp_path, prefetch):
-  store = replay.Replay(tmp_path)
+  data = replay.Replay(tmp_path, writable=True)
   for label in range(3):
-    store.append(make_episode(40, label))
-  whole = store.dataset(4, 6, seed=5, prefetch=prefetch)
+    data.append(make_episode(40, label))
+  whole = data.dataset(4, 6, seed=5, prefetch=prefetch)
   whole = list(whole.take(8).as_numpy_iterator())
-  rest = store.dataset(4, 6, seed=5, start=5, prefetch=prefetch)
+  rest = data.dataset(4, 6, seed=5, start=5, prefetch=prefetch)
   rest = list(rest.take(3).as_numpy_iterator())
   for index, batch in enumerate(whole):
-    expected = store.sample(4, 6, np.random.default_rng([5, index]))
+    expected = data.sample(4, 6, np.random.default_rng([5, index]))
     for key, value in expected.items():
       assert batch[key].dtype == value.dtype
       np.testing.assert_array_equal(batch[key], value)
@@ -193,21 +204,21 @@ def test_dataset_continues_its_stream(tmp_path, prefetch):
 
 
 def test_dataset_without_prefetch_sees_each_append(tmp_path):
-  store = replay.Replay(tmp_path)
-  store.append(make_episode(10, 1))
-  batches = iter(store.dataset(32, 5, seed=0))
+  data = replay.Replay(tmp_path, writable=True)
+  data.append(make_episode(10, 1))
+  batches = iter(data.dataset(32, 5, seed=0))
   for newest in range(2, 12):
     assert np.max(next(batches)['action']) <= newest - 1
-    store.append(make_episode(10, newest))
-    expected = store.sample(32, 5, np.random.default_rng([0, 2 * newest - 3]))
+    data.append(make_episode(10, newest))
+    expected = data.sample(32, 5, np.random.default_rng([0, 2 * newest - 3]))
     np.testing.assert_array_equal(next(batches)['action'], expected['action'])
 
 
 def test_dataset_has_static_shapes_and_checks_the_length_at_once(tmp_path):
-  store = replay.Replay(tmp_path)
-  store.append(make_episode(10))
-  spec = store.dataset(3, 4, seed=0).element_spec
+  data = replay.Replay(tmp_path, writable=True)
+  data.append(make_episode(10))
+  spec = data.dataset(3, 4, seed=0).element_spec
   assert spec['image'].shape == (3, 4, 8, 8, 3)
   assert spec['is_first'].shape == (3, 4)
   with pytest.raises(ValueError, match='no episode of 11 rows'):
-    store.dataset(3, 11, seed=0)
+    data.dataset(3, 11, seed=0)

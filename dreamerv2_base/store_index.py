@@ -1,0 +1,141 @@
+"""Lines of the index of a store, and what they may say.
+
+  {"format": 1, "keys": {"image": {"dtype": "uint8", "shape": [64, 64, 3]}, ...
+  {"id": 0, "shard": 0, "start": 0, "rows": 501, "return": 4.5, "success": ...
+  {"first_shard": 1}
+
+The last says that earlier shards were deleted. Files are named by numbers and
+by keys without dots and slashes only, so an index leads nowhere else.
+"""
+
+import json
+import re
+
+import numpy as np
+
+from dreamerv2_base import episodes
+
+NAME = 'index.jsonl'
+FORMAT = 1
+
+_DTYPES = {np.dtype(code).name for code in '?bBhHiIqQefd'}
+# Lowest and highest value.
+_LIMITS = {
+    'id': (0, 2 ** 53), 'shard': (0, 99999), 'start': (0, 2 ** 31),
+    'rows': (2, 2 ** 31), 'first_shard': (0, 99999)}
+
+
+def encode(record):
+  """Returns the line of a record.
+
+  Raises:
+    TypeError, ValueError: it has values that JSON has not.
+  """
+  return json.dumps(record, allow_nan=False).encode() + b'\n'
+
+
+def decode(line):
+  """Returns the record of a line; ValueError if there is none."""
+  try:
+    record = json.loads(line)
+  except RecursionError as error:
+    raise ValueError('nested too deeply') from error
+  if not isinstance(record, dict):
+    raise ValueError('not an object')
+  if 'first_shard' in record:
+    _check_whole(record, 'first_shard')
+  return record
+
+
+def header(episode):
+  """Returns the first record of a store for episodes like this.
+
+  Raises:
+    ValueError: a key has a name or a dtype that cannot be stored.
+  """
+  record = {'format': FORMAT, 'keys': {
+      key: {'dtype': rows.dtype.name, 'shape': list(rows.shape[1:])}
+      for key, rows in episode.items()}}
+  parse_keys(record)
+  return record
+
+
+def parse_keys(record):
+  """Returns the dtype of a row, shape included, for each key of the header.
+
+  Raises:
+    ValueError: it is no header, or of another format.
+  """
+  if record.get('format') != FORMAT:
+    raise ValueError(
+        f"format is {record.get('format')!r}, this version reads {FORMAT}")
+  if not isinstance(record.get('keys'), dict):
+    raise ValueError('keys are missing')
+  dtypes = {key: _dtype(key, row) for key, row in record['keys'].items()}
+  for key, (dtype, rank) in episodes.KEYS.items():
+    row = dtypes.get(key)
+    if row is None or row.base != dtype or len(row.shape) != rank - 1:
+      raise ValueError(f'{key} is {row}, must be {dtype} of rank {rank}')
+  return dtypes
+
+
+def check_rows(episode, keys):
+  """Raises ValueError unless an episode has the keys and rows of a store."""
+  found = {
+      key: f'{array.dtype.name} {list(array.shape[1:])}'
+      for key, array in episode.items()}
+  known = {
+      key: f'{row.base.name} {list(row.shape)}' for key, row in keys.items()}
+  for key in sorted({*found, *known}):
+    if found.get(key) != known.get(key):
+      raise ValueError(
+          f"episode: {key} rows are {found.get(key, 'missing')}, those of the "
+          f"other episodes {known.get(key, 'missing')}")
+
+
+def check_entry(entry, keys, before):
+  """Checks the record of an episode.
+
+  Args:
+    entry: the record.
+    keys: names of the keys of the store.
+    before: list of the record before, empty for the first.
+
+  Raises:
+    ValueError: it lacks something or overlaps with the record before.
+  """
+  for name in ('id', 'shard', 'start', 'rows'):
+    _check_whole(entry, name)
+  total = entry.get('return')
+  # Not so for NaN, and without overflow for long integers.
+  if not (isinstance(total, (int, float)) and -1e300 < total < 1e300):
+    raise ValueError(f'return is {total!r}')
+  if entry.get('success') not in (None, 0, 1):
+    raise ValueError(f"success is {entry['success']!r}")
+  sums = entry.get('crc32')
+  if not isinstance(sums, dict) or set(sums) != set(keys):
+    raise ValueError(f"crc32 must have {', '.join(keys)}")
+  for last in before:
+    place = entry['shard'], entry['start']
+    if entry['id'] <= last['id'] or place < (last['shard'], end(last)):
+      raise ValueError(f"not after episode {last['id']}")
+
+
+def end(entry):
+  """Returns the row of the shard after the last of an episode."""
+  return entry['start'] + entry['rows']
+
+
+def _dtype(key, row):
+  match row:
+    case {'dtype': str(dtype), 'shape': [*shape]} if (
+        dtype in _DTYPES and re.fullmatch(r'\w+', key, re.ASCII)
+        and all(type(size) is int and size > 0 for size in shape)):
+      return np.dtype((dtype, tuple(shape)))
+  raise ValueError(f'key {key!r} has rows {row!r}')
+
+
+def _check_whole(record, name):
+  value, (low, high) = record.get(name), _LIMITS[name]
+  if type(value) is not int or not low <= value <= high:
+    raise ValueError(f'{name} is {value!r}')
