@@ -91,7 +91,7 @@ def test_pair_with_choices(tmp_path):
     ([0, 1], 'have size 2, those of target_task 3')])
 def test_dataset_must_hold_choices(action, words, tmp_path):
   # The shortest episode: a reset and one step.
-  data = replay.Replay(tmp_path)
+  data = replay.Replay(tmp_path, writable=True)
   data.append({
       'image': np.zeros((2, 8, 8, 3), np.uint8),
       'action': np.array([np.zeros(len(action)), action], np.float32),
