@@ -152,6 +152,7 @@ def test_nothing_is_deleted_by_readers_or_without_a_capacity(
     data.append(make_episode(11, label))
   assert set(draw(replay.Replay(tmp_path, 10), 20, 5)[0]) == {2}
   assert len(list(tmp_path.glob('shard-*'))) == 3
+  assert 'first_shard' not in (tmp_path / store.INDEX).read_text()
   assert set(draw(data, 100, 5)[0]) == {0, 1, 2}
 
 

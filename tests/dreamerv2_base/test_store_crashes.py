@@ -110,6 +110,27 @@ def test_crash_after_any_write(tmp_path, first):
       assert content == {path: path.read_bytes() for path in content}
 
 
+def test_rows_are_on_disk_before_the_index(tmp_path, monkeypatch):
+  synced, fsync = [], os.fsync
+
+  def record(file):
+    path = pathlib.Path(os.readlink(f'/proc/self/fd/{file}'))
+    synced.append((path.name, path.stat().st_size))
+    fsync(file)
+
+  monkeypatch.setattr(store.files.os, 'fsync', record)
+  with store.Writer(tmp_path) as data:
+    data.append(stored.make_episode(0))
+    # The names of new files as well.
+    names = [name for name, _ in synced]
+    assert names[:3] == ['index.jsonl.tmp', 'shard-00000', tmp_path.name]
+    synced.clear()
+    data.append(stored.make_episode(1))
+  paths = [*(tmp_path / 'shard-00000' / f'{key}.bin' for key in data.keys),
+           tmp_path / 'index.jsonl']
+  assert synced == [(path.name, path.stat().st_size) for path in paths]
+
+
 def test_full_disk(tmp_path):
   result = run(FILL, tmp_path)
   assert result.returncode == 0, result.stderr
