@@ -13,7 +13,7 @@ def facts():
   """Returns commit, processor, cores and versions as a dict."""
   git = lambda *args: subprocess.run(
       ['git', *args], capture_output=True, text=True, check=True,
-      cwd=pathlib.Path(__file__).parent).stdout.strip()
+      cwd=pathlib.Path(__file__).parent).stdout.rstrip()
   cpuinfo = pathlib.Path('/proc/cpuinfo')
   names = [
       line.partition(':')[2].strip()
