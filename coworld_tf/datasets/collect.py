@@ -1,4 +1,4 @@
-"""Makes an offline dataset by running a policy in a simulator.
+"""Makes an offline dataset by running a policy or training an agent.
 
   python -m coworld_tf.datasets.collect \\
       --task dmc_walker_downhill --policy random --steps 20000 --out DIR
@@ -46,7 +46,7 @@ def main(argv=None):
 
 
 def make_request(args):
-  """What decides the episodes, as it is recorded; without other paths."""
+  """What decides the episodes, as the metadata records it."""
   request = {'task': args.task, **vars(args)}
   request.pop('out')
   logdir = request.pop('agent_logdir')
@@ -93,7 +93,8 @@ def from_agent(args, request, before):
   """Trains an agent and keeps its first episodes; as `from_simulator`."""
   with cli.input_errors():
     argv, config = online.agent_flags(args)
-  online.train(argv)
+  if not online.is_finished(args.agent_logdir):
+    online.train(argv)
   with contextlib.ExitStack() as stack:
     with cli.input_errors():
       facts = online.choose(args.agent_logdir, args.policy)
@@ -228,7 +229,8 @@ def parse_arguments(argv=None):
   """Parses the command line; its names are those of the metadata."""
   parser = argparse.ArgumentParser(
       prog='python -m coworld_tf.datasets.collect', allow_abbrev=False,
-      description='Make an offline dataset by running a policy.',
+      description='Make an offline dataset by running a policy, or from the '
+      'training of an agent.',
       epilog='The same command makes the same episodes. Stopped half way, it '
       'continues after the last complete episode with fresh random numbers. '
       'Nothing is ever deleted.',
@@ -264,20 +266,11 @@ def parse_arguments(argv=None):
       help='RoboDesk: let rewards see objects move')
   add('--envs', type=int, default=2, metavar='N',
       help='simulator processes; part of what makes the episodes')
-  agent = parser.add_argument_group(
-      'online agent', 'For medium_*, what follows -- is given to train.py: '
-      '... -- --schedule.source_steps 5000')
-  agent.add_argument(
-      '--agent_logdir', type=pathlib.Path, metavar='DIR',
-      help='of train.py; medium_* make the run or continue it, DIR of --out '
-      'with -agent at its end unless given; one serves all policies')
-  agent.add_argument(
-      '--agent_configs', nargs='+', metavar='NAME', default=[],
-      help='overlays of configs/ for medium_*, `small` unless given')
+  add_agent_arguments(parser)
   argv = list(sys.argv[1:] if argv is None else argv)
   end = argv.index('--') if '--' in argv else len(argv)
-  args = parser.parse_args(argv[:end])
-  args.agent_flags = argv[end + 1:]
+  args = parser.parse_args(argv[:end], argparse.Namespace(
+      agent_logdir=None, agent_configs=[], agent_flags=argv[end + 1:]))
   if args.policy in online.SHARES:
     args.agent_configs = args.agent_configs or ['small']
     args.agent_logdir = args.agent_logdir or args.out.with_name(
@@ -285,6 +278,20 @@ def parse_arguments(argv=None):
   if args.agent_logdir:
     args.agent_logdir = args.agent_logdir.expanduser().resolve()
   return args
+
+
+def add_agent_arguments(parser):
+  """Adds the arguments of policies that are learned."""
+  add = parser.add_argument_group(
+      'online agent', 'For medium_*, what follows -- is given to train.py: '
+      '... -- --schedule.source_steps 5000').add_argument
+  add('--agent_logdir', type=pathlib.Path, metavar='DIR',
+      default=argparse.SUPPRESS,
+      help='log directory of train.py, which medium_* make, continue or find '
+      'finished; one agent serves all policies (default: that of --out with '
+      '-agent at its end)')
+  add('--agent_configs', nargs='+', metavar='NAME', default=argparse.SUPPRESS,
+      help='overlays of configs/ for medium_* (default: small)')
 
 
 if __name__ == '__main__':

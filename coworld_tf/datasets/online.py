@@ -91,6 +91,12 @@ def agent_flags(args):
   return argv, config
 
 
+def is_finished(logdir):
+  """Whether train.py has done everything in its log directory."""
+  return all(
+      (logdir / name).exists() for name in ('config.yaml', 'summary.json'))
+
+
 def train(argv):
   """Trains the agent, or what is left of it, in a process of its own.
 
@@ -193,14 +199,18 @@ def load_policy(logdir, request, env, seed):
   Raises:
     ValueError, OSError: there is no finished online agent for these.
   """
+  if not is_finished(logdir):
+    raise ValueError(f'{logdir}: holds no finished run of train.py')
   config = configs.Config(configs.load(logdir / 'config.yaml'))
-  if config.method != 'dreamerv2' or not (logdir / 'summary.json').exists():
-    raise ValueError(f'{logdir}: holds no finished run of method dreamerv2')
-  for key in ('task', *inputs.SETTINGS):
-    if str(config[key]) != str(request[key]):
+  expected = {
+      'method': 'dreamerv2',
+      **{key: request[key] for key in ('task', *inputs.SETTINGS)}}
+  for key, value in expected.items():
+    # Cameras may be numbers.
+    if str(config[key]) != str(value):
       raise ValueError(
-          f"{logdir}: trained with {key} '{config[key]}', not "
-          f"'{request[key]}'; change --{key} or --agent_logdir")
+          f"{logdir}: trained with {key} '{config[key]}', not '{value}'; "
+          'choose another --agent_logdir or the same settings')
   with cli.quiet_loading():
     import tensorflow as tf
 
