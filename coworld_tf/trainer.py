@@ -253,8 +253,11 @@ class Trainer:
         f'{name}/length', sum(result['lengths']) / len(result['lengths']))
     self.logger.video(f'{name}/episode', result['video'])
     self._write()
-    record = {'policy': name, 'step': self.step, **{
-        key: result[key] for key in ('returns', 'lengths', 'successes')}}
+    record = {
+        'policy': name, 'step': self.step,
+        'source_frames': self.counts()['source_frames'],
+        'source_episodes': self.source_replay.total_episodes, **{
+            key: result[key] for key in ('returns', 'lengths', 'successes')}}
     with (self.logdir / EVALUATIONS).open('a') as file:
       file.write(json.dumps(record) + '\n')
 

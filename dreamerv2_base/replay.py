@@ -42,6 +42,12 @@ class Replay:
     """Agent steps ever appended, whatever the capacity."""
     return self._store.total_steps
 
+  @property
+  def total_episodes(self):
+    """Episodes ever appended, whatever the capacity."""
+    entries = self._store.episodes
+    return entries[-1]['id'] + 1 if entries else 0
+
   def append(self, episode):
     """Writes a complete episode and adds it; see `store.Writer.append`."""
     self._store.append(episode)

@@ -6,6 +6,7 @@
 import argparse
 import json
 import pathlib
+import textwrap
 
 import numpy as np
 
@@ -65,9 +66,11 @@ def table(data, directory):
     lines.append(f'  {key:<17} {statistics[key]:.4g}')
   lines += _histogram(returns)
   lines += ['actions', *_actions(data)]
-  lines += ['metadata', *(
-      f'  {key:<17} {value if isinstance(value, str) else json.dumps(value)}'
-      for key, value in metadata.items())]
+  lines.append('metadata')
+  for key, value in metadata.items():
+    text = value if isinstance(value, str) else json.dumps(value)
+    # The settings of an agent fill a page.
+    lines.append(f'  {key:<17} {textwrap.shorten(text, 400)}')
   return lines
 
 
