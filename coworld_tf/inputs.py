@@ -134,7 +134,7 @@ def check_logdir(config, logdir):
     return
   before = configs.Config(configs.load(path)).flat()
   for key, value in config.flat().items():
-    if key not in CHANGEABLE and before.get(key) != value:
+    if key not in CHANGEABLE and before.get(key, value) != value:
       raise ValueError(
           f"{logdir} holds a run with {key} '{before.get(key)}', not "
           f"'{value}'; choose another --logdir to start a new one")

@@ -79,7 +79,7 @@ class Replay:
       raise ValueError(
           f'{self._store.directory}: no episode of {length} rows to sample '
           f'from; {len(self._rows)} episodes, the longest has '
-          f'{self._rows.max(initial=0)} rows')
+          f'{self._rows.max(initial=0)} rows; lower dataset.length')
     chosen = usable[rng.integers(len(usable), size=batch)]
     last = self._rows[chosen] - length
     # Clipping a range that is too wide by L gives the last start the

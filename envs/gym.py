@@ -20,8 +20,8 @@ from envs import render, simulator
 class Gym(simulator.Simulator):
   """Any gymnasium.Env that observes or renders RGB or gray images.
 
-  `log_success` is what the environment reports as 'success' in its info, 0 if
-  it reports nothing.
+  `log_success` is what the environment reports as 'success' or 'is_success' in
+  its info, 0 if it reports nothing.
   """
 
   def __init__(self, env, size=64, seed=0):
@@ -76,7 +76,8 @@ class Gym(simulator.Simulator):
         'reward': reward,
         'is_last': terminated or truncated,
         'is_terminal': terminated,
-        'log_success': np.any(info.get('success', False)),
+        'log_success': np.any(
+            info.get('success', info.get('is_success', False))),
     }
 
 

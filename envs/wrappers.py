@@ -36,6 +36,8 @@ class Wrapper:
 class ActionRepeat(Wrapper):
   """Repeats each action, adds up the rewards and renders only once.
 
+  A success in any of the frames counts.
+
   Needs an environment whose `step` is split into `advance`, which returns all
   but the image, and `render`.
   """
@@ -46,14 +48,17 @@ class ActionRepeat(Wrapper):
 
   def step(self, action):
     """Stops repeating where the episode ends."""
-    total = 0.0
+    total, successes = 0.0, []
     for _ in range(self._amount):
       obs = self.env.advance(action)
       total += float(obs['reward'])
+      successes.append(obs.get('log_success'))
       if obs['is_last']:
         break
-    image = self.env.render()
-    return {**obs, 'image': image, 'reward': np.float32(total)}
+    obs.update(image=self.env.render(), reward=np.float32(total))
+    if 'log_success' in obs:
+      obs['log_success'] = max(successes)
+    return obs
 
 
 class TimeLimit(Wrapper):

@@ -189,7 +189,7 @@ def find_progress(directory, request):
   metadata = episodes.read_metadata(directory)
   differing = [
       f'{key} is {metadata.get(key)} there and {value} here'
-      for key, value in request.items() if metadata.get(key) != value]
+      for key, value in request.items() if metadata.get(key, value) != value]
   if differing:
     raise ValueError(
         f'{directory} holds another dataset ({", ".join(differing)}); '

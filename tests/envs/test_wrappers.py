@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import envs
-from envs import dummy, wrappers
+from envs import dummy, simulator, wrappers
 
 
 def actions(amount, size=2, seed=0):
@@ -79,3 +79,24 @@ def test_actions_are_scaled_to_finite_bounds():
 def test_malformed_actions_are_errors(action):
   with pytest.raises(ValueError, match='must be 3 finite numbers'):
     wrappers.NormalizeAction(Bounds()).step({'action': action})
+
+
+class Flicker(simulator.Simulator):
+  """Succeeds in every third frame only."""
+
+  def _start(self):
+    self.frames = 0
+
+  def _move(self, action):
+    self.frames += 1
+    return {'reward': 1, 'log_success': self.frames % 3 == 1}
+
+  def render(self):
+    return np.zeros((8, 8, 3), np.uint8)
+
+
+def test_success_in_any_repeated_frame_counts():
+  space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+  env = wrappers.ActionRepeat(Flicker(space, 8, success=True), 2)
+  obs = [env.reset(), *(env.step({'action': [0]}) for _ in range(3))]
+  assert [float(x['log_success']) for x in obs] == [0, 1, 1, 0]
