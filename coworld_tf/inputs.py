@@ -111,7 +111,7 @@ def check_metadata(config, directory):
   metadata = episodes.read_metadata(directory)
   if not metadata.get('complete', True):
     raise ValueError(
-        f'{directory}: unfinished; run the same collect command again or '
+        f'{directory}: unfinished; run the command that makes it again or '
         'give --allow_mismatch True')
   expected = {'task': config.target_task}
   expected.update({key: config[key] for key in SETTINGS})

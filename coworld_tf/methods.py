@@ -3,7 +3,7 @@
 import numpy as np
 
 from coworld_tf import action_adapter, inputs, pair, schedule, trainer
-from dreamerv2_base import agent, driver, replay
+from dreamerv2_base import agent, driver, episodes, replay
 from envs import worker
 
 
@@ -51,6 +51,10 @@ def build(config, logdir, target_replay):
   directory.mkdir(parents=True, exist_ok=True)
   source_replay = replay.Replay(
       directory, config.capacity, config.prioritize_ends, writable=True)
+  if not (directory / episodes.METADATA).exists():
+    episodes.write_metadata(directory, {
+        'task': tasks['source'], **settings, 'seed': config.seed,
+        'policy': f'{config.method} in training'})
   return trainer.Trainer(
       config, logdir, couple, source, source_replay, target_replay, make_env)
 

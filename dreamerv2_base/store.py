@@ -151,6 +151,12 @@ class Store:
       self.total_steps += record['rows'] - 1
 
 
+def is_new(directory):
+  """Whether a directory is missing, or has nothing but an attempt to begin."""
+  left = {LOCK, f'{episodes.METADATA}.tmp'}
+  return not os.path.exists(directory) or set(os.listdir(directory)) <= left
+
+
 class Writer(Store, contextlib.AbstractContextManager):
   """Appends episodes; a directory has one writer at a time."""
 

@@ -179,8 +179,7 @@ def find_progress(directory, request):
   Raises:
     ValueError: the directory holds something else than this dataset.
   """
-  if not directory.exists() or {
-      path.name for path in directory.iterdir()} <= {store.LOCK}:
+  if store.is_new(directory):
     return 0, False
   if not (directory / episodes.METADATA).exists():
     raise ValueError(

@@ -166,6 +166,8 @@ def _aligned(data, name, alignment, repairs):
   repairs.append('actions and rewards moved to the observation they led to')
   if steps == rows:
     repairs.append('last action and reward left out: they led to nothing')
+    if np.any(data.get('is_terminal', [False])[-1:]):
+      repairs.append('the end of the episode left out with its last action')
   moved = {}
   for key, value in data.items():
     stays = key in ('image', 'is_first') or len(value) != steps

@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import sys
 
 import h5py
@@ -38,7 +39,9 @@ def main(argv=None):
       if args.out.exists():
         raise ValueError(f'{args.out} exists already; choose another --out')
       partial = args.out.with_name(f'{args.out.name}.partial')
-      partial.mkdir(parents=True, exist_ok=True)
+      # Left by an interrupted export, perhaps of another dataset.
+      shutil.rmtree(partial, ignore_errors=True)
+      partial.mkdir(parents=True)
       EXPORTERS[args.format](data, args.directory, partial, args.out.name)
       os.replace(partial, args.out)
   except KeyboardInterrupt:
@@ -57,7 +60,7 @@ def to_dreamerv2(data, directory, out, name):
   Args:
     data: store of the dataset.
     directory: of the dataset.
-    out: existing directory; files that are complete in it stay.
+    out: existing directory.
     name: not used, files have names of their own.
   """
   del name
@@ -67,13 +70,21 @@ def to_dreamerv2(data, directory, out, name):
         seconds=entry['id'])
     path = out / '{:%Y%m%dT%H%M%S}-{}-{}.npz'.format(
         stamp, digest.hexdigest(), entry['rows'] - 1)
-    if path.exists():
-      continue
     episode = _read(data, entry)
     with files.replacing(path) as temporary, temporary.open('wb') as stream:
       np.savez_compressed(stream, **episode)
   if (directory / episodes.METADATA).exists():
     episodes.write_metadata(out, episodes.read_metadata(directory))
+
+
+@contextlib.contextmanager
+def _hdf5(path):
+  """A new hdf5 file; errors of the disk are OSErrors."""
+  try:
+    with h5py.File(path, 'w', track_order=True) as file:
+      yield file
+  except RuntimeError as error:  # What h5py raises when it cannot close it.
+    raise OSError(f'{path}: {error}') from error
 
 
 def to_minari(data, directory, out, name):
@@ -89,7 +100,7 @@ def to_minari(data, directory, out, name):
   """
   folder = out / 'data'
   folder.mkdir(exist_ok=True)
-  with h5py.File(folder / 'main_data.hdf5', 'w', track_order=True) as file:
+  with _hdf5(folder / 'main_data.hdf5') as file:
     for number, entry in enumerate(_progress(data.episodes)):
       episode = _read(data, entry)
       group = file.create_group(f'episode_{number}')

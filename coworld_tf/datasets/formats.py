@@ -16,6 +16,7 @@ import functools
 import json
 import pathlib
 import re
+import tokenize
 import typing
 import zipfile
 import zlib
@@ -40,7 +41,8 @@ _FIRST, _LAST = 0, 2  # Values of its step_type.
 # flipped and missing bytes.
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError,
-    NotImplementedError, RuntimeError)
+    NotImplementedError, RuntimeError, MemoryError, SyntaxError,
+    tokenize.TokenError)
 
 
 class Record(typing.NamedTuple):
@@ -176,7 +178,9 @@ def _opened(path):
   try:
     with h5py.File(path) as file:
       yield file
-  except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+  except (
+      OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError,
+      SyntaxError) as error:
     raise ValueError(
         f'{path}: not a readable hdf5 file, truncated or damaged '
         f'({error})') from error

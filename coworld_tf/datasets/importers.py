@@ -19,8 +19,8 @@ from dreamerv2_base import episodes, logger, progress, store
 
 # Settings of the simulator, recorded where they are known.
 SETTINGS = (
-    'task', 'quality', 'action_repeat', 'time_limit', 'camera', 'policy',
-    'seed', 'versions')
+    'task', 'quality', 'action_repeat', 'time_limit', 'camera', 'fix_rewards',
+    'policy', 'seed', 'versions')
 
 
 def main(argv=None):
@@ -129,7 +129,7 @@ def is_complete(directory, metadata):
   Raises:
     ValueError: it holds something else.
   """
-  if not directory.exists() or not any(directory.iterdir()):
+  if store.is_new(directory):
     return False
   if not (directory / episodes.METADATA).exists():
     raise ValueError(
@@ -207,4 +207,6 @@ def parse_arguments(argv=None):
   add('--action_repeat', type=int, metavar='R', help='frames per agent step')
   add('--time_limit', type=int, metavar='STEPS', help='in agent steps')
   add('--camera', help='of the images')
+  add('--fix_rewards', action='store_true', default=None,
+      help='RoboDesk: rewards saw objects move')
   return parser.parse_args(argv)

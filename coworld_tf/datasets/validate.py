@@ -33,9 +33,12 @@ def main(argv=None):
       print(f'dataset: {fault}')
     count = len(data.episodes)
     print(f'{args.directory}: {count} episodes, {len(faulty)} at fault')
-    if args.repair and faulty:
+    if args.repair:
+      # Also where nothing is at fault but the counts, since an earlier repair
+      # may have been interrupted.
       repair(data, faulty)
-      print(f'moved to {args.directory / QUARANTINE}')
+      if faulty:
+        print(f'moved to {args.directory / QUARANTINE}')
       general = check_dataset(store.Store(args.directory), {})
       faulty = {}
   return 1 if faulty or general else 0
@@ -131,8 +134,9 @@ def repair(data, faulty):
     faulty: {id: [line, ...]}.
   """
   folder = data.directory / QUARANTINE
-  folder.mkdir(exist_ok=True)
   removed = [x for x in data.episodes if x['id'] in faulty]
+  if removed:
+    folder.mkdir(exist_ok=True)
   for entry in removed:
     path = folder / f'episode-{entry["id"]}-{entry["crc32"]["image"]:08x}.npz'
     with files.replacing(path) as temporary, temporary.open('wb') as stream:
@@ -140,7 +144,8 @@ def repair(data, faulty):
     line = {'file': path.name, 'faults': faulty[entry['id']], 'entry': entry}
     with (folder / 'faults.jsonl').open('a', encoding='utf-8') as stream:
       stream.write(json.dumps(line) + '\n')
-  store.remove(data.directory, list(faulty))
+  if removed:
+    store.remove(data.directory, list(faulty))
   left = [x for x in data.episodes if x['id'] not in faulty]
   if (data.directory / episodes.METADATA).exists():
     update_metadata(data.directory, left)
@@ -154,7 +159,8 @@ def salvage(data, entry):
     size = path.stat().st_size if path.exists() else 0
     rows = min(size // row.itemsize - entry['start'], entry['rows'])
     if rows > 0:
-      arrays.update(data.read({**entry, 'rows': rows}, [key]))
+      with contextlib.suppress(OSError, ValueError):
+        arrays.update(data.read({**entry, 'rows': rows}, [key]))
   return arrays
 
 

@@ -106,6 +106,16 @@ def test_interrupted_export_starts_over(
     assert not list(tmp_path.glob('*.partial'))
 
 
+def test_leftovers_of_another_export_are_not_mixed_in(
+    command, dataset, tmp_path):
+  partial, out = tmp_path / 'out.partial', tmp_path / 'out'
+  partial.mkdir()
+  (partial / '20000101T000000-other-5.npz').touch()
+  assert command('export', dataset, '--format', 'dreamerv2', '--out', out)[
+      0] == 0
+  assert len(list(out.glob('*.npz'))) == 4 and not partial.exists()
+
+
 def test_errors(command, dataset, tmp_path):
   argv = '--format', 'dreamerv2', '--out', tmp_path / 'out'
   def fails(directory, words):

@@ -112,6 +112,15 @@ def test_faults_of_the_whole(command, dataset, tmp_path):
   assert status == 1 and 'no sound episode' in output
 
 
+def test_interrupted_repair_can_be_finished(command, dataset):
+  # As killed between the index and the metadata.
+  store.remove(dataset, [1])
+  assert command('validate', dataset)[0] == 1
+  assert command('validate', dataset, '--repair')[0] == 0
+  assert command('validate', dataset)[0] == 0
+  assert episodes.read_metadata(dataset)['episodes'] == 3
+
+
 def test_all_episodes_can_be_set_aside(command, dataset):
   (dataset / 'shard-00000' / 'image.bin').write_bytes(b'')
   assert command('validate', dataset, '--repair')[0] == 1
