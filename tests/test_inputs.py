@@ -79,7 +79,7 @@ def test_smallest_numbers_pass():
 def test_unfinished_dataset_is_refused_unless_told(tmp_path):
   directory = tmp_path / 'data'
   write_dataset(directory, complete=False)
-  with pytest.raises(ValueError, match='unfinished; run the same collect'):
+  with pytest.raises(ValueError, match='unfinished; run the command that'):
     inputs.open_dataset(parse(offline_dir=directory))
   config = parse(offline_dir=directory, allow_mismatch=True)
   assert inputs.open_dataset(config).stats['episodes'] == 1
