@@ -10,16 +10,16 @@ from envs import worker
 
 
 @contextlib.contextmanager
-def input_errors():
+def input_errors(kinds=(ValueError, OSError, worker.WorkerError)):
   """Turns what may be the user's to fix into one line and exit status 2.
 
-  These are ValueError, OSError and simulators that do not start. Meant for
+  By default ValueError, OSError and simulators that do not start. Meant for
   the checks of what the user gave, not for the work itself, whose errors need
   their traceback.
   """
   try:
     yield
-  except (ValueError, OSError, worker.WorkerError) as error:
+  except kinds as error:
     message = str(error)
     if isinstance(error, worker.WorkerError):
       event, *log = message.splitlines()

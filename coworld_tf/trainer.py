@@ -8,7 +8,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from coworld_tf import cli, evaluate, schedule
+from coworld_tf import evaluate, schedule
 from dreamerv2_base import agent, driver, logger, progress
 
 EVALUATIONS = 'evaluations.jsonl'
@@ -158,9 +158,6 @@ class Trainer:
         collected = self.source_replay.total_steps
     self.driver.reset()
     self.source.step.assign(collected)
-    with cli.input_errors():  # Episodes may all be too short.
-      self.source_replay.sample(
-          1, self.config.dataset.length, np.random.default_rng(0))
 
   def _source(self, frames, aligned):
     self._start_driver()

@@ -7,6 +7,10 @@ import numpy as np
 from dreamerv2_base import episodes, store
 
 
+class TooShort(ValueError):
+  """No episode is as long as a sequence to sample."""
+
+
 class Replay:
   """Draws from the episodes of a directory; nothing but these is in memory.
 
@@ -72,11 +76,12 @@ class Replay:
       the first row of each sequence.
 
     Raises:
-      ValueError: no episode has L rows, or rows are missing on disk.
+      TooShort: no episode has L rows.
+      ValueError: rows are missing on disk.
     """
     usable = np.flatnonzero(self._rows >= length)
     if not len(usable):
-      raise ValueError(
+      raise TooShort(
           f'{self._store.directory}: no episode of {length} rows to sample '
           f'from; {len(self._rows)} episodes, the longest has '
           f'{self._rows.max(initial=0)} rows; lower dataset.length')

@@ -276,3 +276,11 @@ def test_bad_input(args, texts, dataset, tmp_path):
       ['--configs', 'dmc', 'coworld', '--dataset.length', '20',
        *fill(args).split()], map(fill, texts))
   assert not (tmp_path / 'log').exists()
+
+
+def test_episodes_that_are_all_too_short_are_one_line(tmp_path):
+  result = run(
+      '--configs', 'dreamerv2', 'small', 'debug', '--task', DOTS, '--logdir',
+      tmp_path, '--time_limit', 0, '--dataset.length', 50)
+  assert result.returncode == 2 and 'Traceback' not in result.stderr
+  assert 'no episode of 50 rows' in result.stderr.splitlines()[-1]

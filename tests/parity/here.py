@@ -109,10 +109,6 @@ class Agent:
     metrics = self.agent.train(batch)
     return {RENAMED.get(key, key): x for key, x in metrics.items()}
 
-  def model_loss(self, batch):
-    """Returns the loss of the world model."""
-    return self.wm.loss(batch, SEED)[0]
-
   def moments(self):
     """Returns {name: first moment of Adam}."""
     moments = {

@@ -139,10 +139,6 @@ class Agent:
     """Makes one update; returns its metrics."""
     return self.agent.train(batch)[1]
 
-  def model_loss(self, batch):
-    """Returns the loss of the world model."""
-    return self.wm.loss(batch)[0]
-
   def moments(self):
     """Returns {name: first moment of Adam}."""
     optimizers = {
