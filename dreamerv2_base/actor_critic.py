@@ -82,7 +82,9 @@ class ActorCritic(tf.Module):
     parts = getattr(policy.distribution, statistic)(*args)
     return tf.reduce_sum(self.mask * parts, -1)
 
-  def train(self, world_model, start, is_terminal, seed, terms=None):
+  def train(
+      self, world_model, start, is_terminal, seed, terms=None,
+      actor_terms=None, reward=None):
     """Makes one update of actor (Eq. 7) and critic (Eq. 6 or 11).
 
     Args:
@@ -93,6 +95,11 @@ class ActorCritic(tf.Module):
       terms: name -> function of the imagined sequence and the values
         [H, N] that gives a scalar to add to the critic's loss and a dict of
         metrics.
+      actor_terms: name -> function of the imagined sequence that gives a
+        scalar to add to the actor's loss and a dict of metrics.
+      reward: function of the imagined sequence that gives its rewards
+        [H + 1, N] and a dict of metrics; by default what the world model
+        predicts.
 
     Returns:
       Dict of scalar metrics.
@@ -101,11 +108,20 @@ class ActorCritic(tf.Module):
     with tf.GradientTape() as tape:
       seq = world_model.imagine(
           self.act, start, is_terminal, self.config.imag_horizon, seed)
-      reward = world_model.heads['reward'](seq['feat']).mode()
-      seq['reward'], metrics = self.rewnorm(reward)
+      if reward:
+        value, metrics = reward(seq)
+      else:
+        value, metrics = world_model.heads['reward'](seq['feat']).mode(), {}
+      seq['reward'], mets = self.rewnorm(value)
+      metrics.update(mets)
       target = self.returns(seq)
       loss, mets = self.actor_loss(seq, target)
-    metrics.update(mets, **self.actor_opt(tape, loss))
+      metrics.update(mets)
+      for term in (actor_terms or {}).values():
+        extra, mets = term(seq)
+        loss += extra
+        metrics.update(mets)
+    metrics.update(self.actor_opt(tape, loss))
     with tf.GradientTape() as tape:
       loss, mets = self.critic_loss(seq, target, terms)
     metrics.update(mets, **self.critic_opt(tape, loss))

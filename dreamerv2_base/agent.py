@@ -95,40 +95,43 @@ class Agent(tf.Module):
     noise = amount * stateless.normal(action.shape, seed)
     return self.ac.masked(tf.clip_by_value(action + noise, -1.0, 1.0))
 
-  def update(self, batch, model_terms=None, critic_terms=None):
+  def update(
+      self, batch, model_terms=None, critic_terms=None, actor_terms=None):
     """Trains world model, then actor, then critic on one batch.
 
     Args:
       batch: dict of [B, L, ...] as stored in episodes.
       model_terms: extra losses, see WorldModel.loss.
       critic_terms: extra losses, see ActorCritic.train.
+      actor_terms: the same of the actor.
 
     Returns:
       Dict of scalar metrics.
     """
-    model_seed, behavior_seed = self._seeds()
+    model_seed, behavior_seed = self.seeds()
     outs, metrics = self.wm.train(batch, model_seed, model_terms)
     metrics.update(self.ac.train(
         self.wm, outs['post'], batch['is_terminal'], behavior_seed,
-        critic_terms))
+        critic_terms, actor_terms))
     self.updates.assign_add(1)
     return metrics
 
   def update_model(self, batch, model_terms=None):
     """Trains the world model alone on one batch; returns metrics."""
-    model_seed, _ = self._seeds()
+    model_seed, _ = self.seeds()
     _, metrics = self.wm.train(batch, model_seed, model_terms)
     self.updates.assign_add(1)
     return metrics
 
-  def _seeds(self):
+  def seeds(self):
+    """Returns the seeds of this update's world model and behavior."""
     seed = tf.constant([self.seed, 0], tf.int32)
     seed = stateless.fold_in(seed, self.updates)
     return tf.unstack(stateless.split(seed, 2))
 
   def _report(self, batch):
     """Returns key -> open-loop prediction video, [L, H, W, C] in [0, 1]."""
-    return self.wm.video(batch, self._seeds()[0])
+    return self.wm.video(batch, self.seeds()[0])
 
 
 class AgentPolicy:
