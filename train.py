@@ -1,4 +1,4 @@
-"""Trains CoWorld or DreamerV2; `python train.py --help` lists all settings."""
+"""Trains CoWorld or a baseline; `python train.py --help` lists all settings."""
 
 import logging
 import pathlib
@@ -29,8 +29,8 @@ def run(argv):
     config = flags.parse(argv, CONFIGS)
     inputs.check(config)
     logger.setup_terminal('coworld_tf', 'envs')
-    coworld = config.method == 'coworld'
-    target_replay = inputs.open_dataset(config) if coworld else None
+    offline = inputs.target_tasks(config)
+    target_replay = inputs.open_dataset(config) if offline else None
     logdir = pathlib.Path(config.logdir).expanduser()
     inputs.check_logdir(config, logdir)
     methods = load_tensorflow()
@@ -53,7 +53,8 @@ def show(config, logdir, trainer):
   """Writes and prints what came out."""
   from coworld_tf import report
   summary = report.finish(
-      config, logdir, trainer.target_replay, trainer.counts())
+      config, logdir, trainer.learner, trainer.target_replay,
+      trainer.counts())
   print()
   print(report.table(summary))
   print(f'\nEverything is in {logdir}: summary.json, curves.png, returns.png,')

@@ -12,7 +12,15 @@ import envs
 from dreamerv2_base import config as configs
 from dreamerv2_base import episodes, replay, store
 
-TASK_KEYS = 'source_task', 'target_task', 'offline_dir'
+# Method -> key that names its simulators, and whether it has offline data.
+METHODS = {
+    'coworld': ('source_task', True),
+    'multi_source': ('multi_source.candidates', True),
+    'dreamerv2': ('task', False),
+    'dreamerv2_offline': (None, True),
+    'offline_dv2': (None, True),
+    'dv2_finetune': ('source_task', True),
+    'dv2_finetune_ewc': ('source_task', True)}
 # Settings of the simulator that a dataset and its evaluation must share.
 SETTINGS = (
     'action_repeat', 'time_limit', 'size', 'camera', 'quality', 'fix_rewards')
@@ -21,7 +29,7 @@ CHANGEABLE = (
     'logdir', 'offline_dir', 'log_every', 'checkpoint_every',
     'evaluation.envs')
 CHOICES = {
-    'method': ('coworld', 'dreamerv2'),
+    'method': tuple(METHODS),
     'compile': ('graph', 'xla', 'eager'),
     'precision': ('16', 'bfloat16', '32'),
     'quality': envs.QUALITIES,
@@ -29,6 +37,7 @@ CHOICES = {
     'coworld.action_adapter': ('pad_max', 'slice', 'semantic', 'zero'),
     'coworld.target_init': ('random', 'from_source'),
     'align.reduction': ('time_sum', 'mean'),
+    'multi_source.reselect': ('step', 'round', 'once'),
     'eta.mode': ('linear', 'code_intended', 'code_frozen'),
     'clip_rewards': ('identity', 'sign', 'tanh'),
     'rssm.std_act': ('softplus', 'sigmoid', 'sigmoid2'),
@@ -36,7 +45,8 @@ CHOICES = {
 LOWEST = {
     'seed': 0, 'dataset.batch': 1, 'dataset.length': 2, 'imag_horizon': 2,
     'train_every': 1, 'action_repeat': 1, 'log_every': 1,
-    'slow_target_update': 1, 'evaluation.envs': 1,
+    'slow_target_update': 1, 'multi_source.batches': 1, 'ewc.sequences': 1,
+    'ewc.weight': 0, 'ewc.floor': 0, 'evaluation.envs': 1,
     'evaluation.target_episodes': 1, 'evaluation.source_episodes': 1,
     'evaluation.final_episodes': 1}
 
@@ -53,8 +63,9 @@ def check(config):
       raise ValueError(
           f"{key}: '{flat[key]}', use one of {', '.join(allowed)}")
   amounts = {f'schedule.{key}': 0 for key in config.schedule}
-  # One action at least, which makes one episode.
-  amounts['schedule.prefill'] = config.action_repeat
+  if METHODS[config.method][0]:
+    # One action at least, which makes one episode.
+    amounts['schedule.prefill'] = config.action_repeat
   for key, low in {**LOWEST, **amounts}.items():
     if flat[key] < low:
       raise ValueError(f'{key}: {flat[key]} must be at least {low}')
@@ -64,13 +75,50 @@ def check(config):
     raise ValueError(
         f'time_limit: {config.time_limit} agent steps are too short for '
         f'dataset.length: {config.dataset.length} rows')
-  coworld = config.method == 'coworld'
-  keys = [*(TASK_KEYS if coworld else ('task',)), 'logdir']
-  for key in keys:
+  for key in task_keys(config):
     if not flat[key]:
       raise ValueError(f"{key} is not set, give it as '--{key} VALUE'")
-    if key.endswith('task'):
-      envs.check_task(flat[key])
+  for task in [*source_tasks(config), *target_tasks(config)]:
+    envs.check_task(task)
+  if config.method == 'multi_source':
+    check_candidates(config)
+
+
+def task_keys(config):
+  """Returns the keys of tasks and places that the method needs."""
+  source, offline = METHODS[config.method]
+  target = ['target_task', 'offline_dir'] if offline else []
+  return [*([source] if source else []), *target, 'logdir']
+
+
+def source_tasks(config):
+  """Returns the tasks of the method's simulators, perhaps none."""
+  key, _ = METHODS[config.method]
+  tasks = config.flat()[key] if key else []
+  return tasks if isinstance(tasks, list) else [tasks]
+
+
+def target_tasks(config):
+  """Returns a list of the task of the offline data, if it has any."""
+  return [config.target_task] if METHODS[config.method][1] else []
+
+
+def check_candidates(config):
+  """Checks what only several sources ask for.
+
+  Raises:
+    ValueError: a candidate is given twice, or the target would start from a
+      source before one is selected.
+  """
+  tasks = config.multi_source.candidates
+  twice = sorted({task for task in tasks if tasks.count(task) > 1})
+  if twice:
+    raise ValueError(
+        f'multi_source.candidates: {twice[0]} is given more than once')
+  if config.coworld.target_init == 'from_source':
+    raise ValueError(
+        'coworld.target_init: from_source is for one source; with method '
+        'multi_source the target starts before one is selected')
 
 
 def open_dataset(config):

@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from coworld_tf import action_adapter, inputs, pair, schedule, trainer
+from coworld_tf import (
+  action_adapter,
+  collector,
+  inputs,
+  pair,
+  schedule,
+  seeds,
+  sources,
+  trainer,
+)
+from coworld_tf.baselines import alone, dv2_finetune, ewc, offline_dv2
 from dreamerv2_base import agent, driver, episodes, replay
 from envs import worker
 
@@ -19,44 +29,157 @@ def build(config, logdir, target_replay):
     ValueError: parts of the configuration do not fit together.
     WorkerError: a simulator does not start.
   """
-  alone = target_replay is None
-  tasks = {'source': config.task} if alone else {
-      'source': config.source_task, 'target': config.target_task}
-  settings = {key: config[key] for key in inputs.SETTINGS}
-  spaces = {}
-  for domain, task in tasks.items():
-    # Without restarts, since what fails here is the user's to fix.
-    with worker.Worker(task, **settings) as env:
-      obs_space = {'image': env.obs_space['image']}
-      spaces[domain] = env.act_space['action']
-  space = spaces['source']
-  if not alone:
-    check_dataset(target_replay, obs_space['image'], spaces['target'])
-    space = action_adapter.source_space(
-        config.coworld.action_adapter, space, spaces['target'],
-        config.coworld.semantic_index)
-  size = driver.action_size(space)
+  images, simulators = spaces(config)
+  if target_replay:
+    check_dataset(target_replay, images['image'], simulators[-1])
+  actions = agent_spaces(config, simulators)
+  target = None
+  if target_replay:
+    target = make_agent(config, images, actions.pop(), 0)
+  agents = [
+      make_agent(config, images, space, index)
+      for index, space in enumerate(actions, 1)]
+  if target:
+    size = target.action_size
+    if size > driver.action_size(simulators[-1]):
+      target_replay = action_adapter.PaddedReplay(target_replay, size)
+  blocks = list(make_blocks(config))
+  learner = make_learner(config, agents, target, blocks)
+  collectors = [
+      make_collector(config, logdir, learner, index)
+      for index in range(len(agents))]
+  make_target = target and make_env(config, config.target_task, target)
+  return trainer.Trainer(
+      config, logdir, learner, blocks, collectors, target_replay, make_target)
 
-  def make_env(domain, seed):
-    env = worker.RestartingWorker(tasks[domain], seed=seed, **settings)
-    if domain == 'source' and size > driver.action_size(spaces[domain]):
+
+def spaces(config):
+  """Asks the simulators what they see and do.
+
+  Returns:
+    Name -> space of what agents see, and the action spaces of all sources,
+    then of the target if there is one.
+
+  Raises:
+    WorkerError: a simulator does not start.
+  """
+  images, actions = [], []
+  for task in [*inputs.source_tasks(config), *inputs.target_tasks(config)]:
+    # Without restarts, since what fails here is the user's to fix.
+    with worker.Worker(task, **settings(config)) as env:
+      images.append(env.obs_space['image'])
+      actions.append(env.act_space['action'])
+  return {'image': images[-1]}, actions
+
+
+def agent_spaces(config, simulators):
+  """Returns the action spaces of the agents of these simulators.
+
+  Raises:
+    ValueError: the actions cannot be adapted to each other.
+  """
+  if not inputs.target_tasks(config):
+    return list(simulators)
+  *online, target = simulators
+  adapt, index = config.coworld.action_adapter, config.coworld.semantic_index
+  if config.method.startswith('dv2_finetune'):
+    # One agent for both, so both have the larger size.
+    source, = online
+    return [action_adapter.source_space('pad_max', source, target),
+            action_adapter.source_space('pad_max', target, source)]
+  return [
+      *[action_adapter.source_space(adapt, space, target, index)
+        for space in online], target]
+
+
+def make_agent(config, images, space, index):
+  """Builds the agent of the target (index 0) or of a source (from 1)."""
+  seed = seeds.make(config.seed, seeds.AGENT, index)
+  return agent.Agent(config, images, space, seed)
+
+
+def settings(config):
+  """Returns the arguments of all simulators of a run."""
+  return {key: config[key] for key in inputs.SETTINGS}
+
+
+def make_env(config, task, learner):
+  """Returns a function of a seed that gives a simulator for an agent."""
+  def make(seed):
+    env = worker.RestartingWorker(task, seed=seed, **settings(config))
+    size = learner.action_size
+    if size > driver.action_size(env.act_space['action']):
       return action_adapter.PaddedActions(env, size)
     return env
+  return make
 
-  source = agent.Agent(config, obs_space, space, 2 * config.seed)
-  couple = None if alone else make_pair(
-      config, source, agent.Agent(
-          config, obs_space, spaces['target'], 2 * config.seed + 1))
-  directory = logdir / 'source_episodes'
+
+def make_collector(config, logdir, learner, index):
+  """Builds what collects the data of a source; makes its directory."""
+  task, several = inputs.source_tasks(config)[index], len(learner.sources) > 1
+  suffix = f'_{index}' * several
+  directory = logdir / f'source_episodes{suffix}'
   directory.mkdir(parents=True, exist_ok=True)
-  source_replay = replay.Replay(
+  data = replay.Replay(
       directory, config.capacity, config.prioritize_ends, writable=True)
   if not (directory / episodes.METADATA).exists():
     episodes.write_metadata(directory, {
-        'task': tasks['source'], **settings, 'seed': config.seed,
+        'task': task, **settings(config), 'seed': config.seed,
         'policy': f'{config.method} in training'})
-  return trainer.Trainer(
-      config, logdir, couple, source, source_replay, target_replay, make_env)
+  source = learner.sources[index]
+  return collector.Collector(
+      config, f'source{suffix}', source, data, make_env(config, task, source),
+      index)
+
+
+def make_blocks(config):
+  """Returns the schedule of the configured method."""
+  amounts, count = config.schedule, len(inputs.source_tasks(config))
+  match config.method:
+    case 'coworld' | 'multi_source':
+      return schedule.algorithm_1(
+          **amounts, sources=count, reselect=config.multi_source.reselect,
+          from_source=config.coworld.target_init == 'from_source')
+    case 'dreamerv2':
+      return schedule.online(**amounts)
+    case 'dreamerv2_offline' | 'offline_dv2':
+      return schedule.offline(**amounts)
+    case 'dv2_finetune':
+      return schedule.finetune(**amounts)
+    case 'dv2_finetune_ewc':
+      return schedule.finetune(**amounts, sequences=config.ewc.sequences)
+
+
+def make_learner(config, agents, target, blocks):
+  """Builds the learner of the configured method, see trainer.py.
+
+  Args:
+    config: configuration.
+    agents: list of the agents of the sources.
+    target: agent of the target, or None.
+    blocks: list of schedule.Block, which tells how long eta falls.
+
+  Raises:
+    ValueError: the agents do not fit together.
+  """
+  repeat = config.action_repeat
+  aligned = schedule.total(blocks, 'source_aligned') // repeat
+  eta = max(config.eta.steps or aligned, 1), config.schedule.prefill // repeat
+  match config.method:
+    case 'coworld':
+      return pair.CoWorldPair(config, *agents, target, *eta)
+    case 'multi_source':
+      return sources.MultiSource(config, agents, target, *eta)
+    case 'dreamerv2':
+      return alone.Online(*agents)
+    case 'dreamerv2_offline':
+      return alone.Offline(target)
+    case 'offline_dv2':
+      return offline_dv2.OfflineDV2(config, target)
+    case 'dv2_finetune':
+      return dv2_finetune.Finetune(config, *agents, target)
+    case 'dv2_finetune_ewc':
+      return ewc.FinetuneEWC(config, *agents, target)
 
 
 def check_dataset(data, images, space):
@@ -87,13 +210,3 @@ def check_dataset(data, images, space):
     raise ValueError(
         'offline_dir: actions are not one-hot vectors, but target_task has '
         f'{size} choices')
-
-
-def make_pair(config, source, target):
-  """Ties two agents together; the schedule tells how long eta falls."""
-  blocks = list(schedule.algorithm_1(**config.schedule))
-  repeat = config.action_repeat
-  aligned = schedule.total(blocks, 'source_aligned') // repeat
-  return pair.CoWorldPair(
-      config, source, target, max(config.eta.steps or aligned, 1),
-      config.schedule.prefill // repeat)

@@ -39,6 +39,7 @@ class CoWorldPair(tf.Module):
     """
     super().__init__()
     self.config, self.source, self.target = config, source, target
+    self.sources, self.selected = [source], 0
     self.eta_steps, self.prefill_steps = eta_steps, prefill_steps
     # Source agent steps since stage B began; set by the trainer.
     self.aligned_steps = tf.Variable(0, trainable=False, dtype=tf.int64)
@@ -55,7 +56,6 @@ class CoWorldPair(tf.Module):
     if config.coworld.target_init == 'from_source':
       self._check_same_shapes()
     compiled = lambda step: agent.compiled(step, config.compile)
-    self.train_source = source.train
     self.train_source_aligned = compiled(self._train_source_aligned)
     self.train_target_model = compiled(self._train_target_model)
     self.train_target = compiled(self._train_target)
@@ -72,7 +72,7 @@ class CoWorldPair(tf.Module):
         else self.prefill_steps)
     return tf.maximum(1.0 - tf.cast(step, tf.float32) / 2e5, 0.2)
 
-  def copy_source_model(self):
+  def hand_over(self):
     """Starts the target's world model from the source's."""
     for peer, ours in self._model_pairs():
       ours.assign(peer)

@@ -4,7 +4,7 @@ import json
 import platform
 import sys
 
-from coworld_tf import evaluate
+from coworld_tf import evaluate, evaluations, inputs
 from coworld_tf.analysis import plots
 from dreamerv2_base import files
 
@@ -20,6 +20,7 @@ CURVES = {
     'KL of posterior and prior': {
         'source': 'source/kl', 'target': 'target/kl'},
     'A: alignment KL': {'target encoder': 'target/align_kl'},
+    'Distance of the sources': {},
     'B: reward alignment': {
         'eta': 'source/eta', 'relabel error': 'source/relabel_error'},
     'C: values of target states': {
@@ -27,24 +28,27 @@ CURVES = {
         'source critic': 'target/peer_critic'},
     'C: share of active states': {
         'constraint active': 'target/constraint_active'},
+    'Disagreement of the ensemble': {
+        'imagined from target data': 'target/disagreement'},
+    'Pull of the anchors': {
+        'model': 'target/ewc_model', 'actor': 'target/ewc_actor'},
 }
 
 
-def finish(config, logdir, target_replay, counts):
+def finish(config, logdir, learner, target_replay, counts):
   """Writes summary.json, curves.png and returns.png.
 
   Args:
     config: configuration of the run.
     logdir: its directory, which holds evaluations.jsonl and metrics.jsonl.
+    learner: what was trained.
     target_replay: the offline dataset, or None.
     counts: numbers to add to the summary.
 
   Returns:
     The summary, a dict.
   """
-  lines = (logdir / 'evaluations.jsonl').read_text().splitlines()
-  # A later line of the same policy replaces an earlier one.
-  last = {record['policy']: record for record in map(json.loads, lines)}
+  last = evaluations.last(logdir)
   returns = {}
   if 'random' in last:
     returns['random'] = statistics(last['random'])
@@ -55,22 +59,57 @@ def finish(config, logdir, target_replay, counts):
         'episodes': stats['episodes']}
   domain = 'target' if target_replay else 'source'
   returns[domain] = statistics(last[domain])
-  keys = ('source_task', 'target_task', 'offline_dir') if target_replay else (
-      'task',)
+  flat, keys = config.flat(), inputs.task_keys(config)
   summary = {
-      'method': config.method, **{key: config[key] for key in keys},
+      'method': config.method,
+      **{key: flat[key] for key in keys if key != 'logdir'},
       'seed': config.seed, 'returns': returns, **counts,
       'python': platform.python_version(),
       'tensorflow': sys.modules['tensorflow'].__version__}
+  tasks = inputs.source_tasks(config)
+  if len(tasks) > 1:
+    summary['sources'] = chosen(tasks, learner)
   with files.replacing(logdir / 'summary.json') as temporary:
     temporary.write_text(json.dumps(summary, indent=2) + '\n')
-  groups = {title: dict(lines) for title, lines in CURVES.items()}
+  groups = panels(tasks)
   for name, entry in returns.items():
     if name != domain:
       groups['Return in the target'][name] = entry['mean']
   plots.curves(logdir, logdir / 'curves.png', groups)
   plots.returns_bar(returns, logdir / 'returns.png')
   return summary
+
+
+def chosen(tasks, learner):
+  """Returns which of several sources was used, and why.
+
+  Args:
+    tasks: of the sources.
+    learner: sources.MultiSource.
+  """
+  table = lambda values: dict(zip(tasks, values.numpy().tolist(), strict=True))
+  return {
+      'selected': tasks[int(learner.selected)],
+      'times_chosen': table(learner.choices),
+      'distances': table(learner.last_distances)}
+
+
+def panels(tasks):
+  """Returns the panels of learning curves, a line for each of the sources."""
+  if len(tasks) < 2:
+    return {title: dict(lines) for title, lines in CURVES.items()}
+  groups = {}
+  for title, lines in CURVES.items():
+    group = groups[title] = {}
+    for label, metric in lines.items():
+      if not metric.startswith('source/'):
+        group[label] = metric
+        continue
+      for index, task in enumerate(tasks):
+        group[f'{label} {task}'] = metric.replace('/', f'_{index}/', 1)
+  groups['Distance of the sources'] = {
+      task: f'target/distance_{index}' for index, task in enumerate(tasks)}
+  return groups
 
 
 def statistics(record):
@@ -90,4 +129,9 @@ def table(summary):
     if 'success' in entry:
       line += f"{entry['success']:>9.0%}"
     lines.append(line)
+  if 'sources' in summary:
+    lines.append(f"source: {summary['sources']['selected']}, nearest of "
+                 + ', '.join(
+                     f'{task} ({distance:.3g} nats)' for task, distance
+                     in summary['sources']['distances'].items()))
   return '\n'.join(lines)

@@ -1,57 +1,58 @@
-"""Runs the blocks of Algorithm 1: data, updates, evaluation, checkpoints."""
+"""Runs the blocks of a schedule: data, updates, evaluation, checkpoints.
+
+A learner is a tf.Module whose variables all exist from the start, with
+
+    sources    agents of the simulators, perhaps none
+    target     agent of the offline data, or None
+
+and what the phases of its schedule need: functions from batches of sequences
+to metrics, `train_source_aligned(batch, target_batch)`, `train_target_model`,
+`train_target`; a `selected` source; `hand_over()` and `consolidate(batch)`.
+"""
 
 import contextlib
-import json
 import logging
 import time
 
 import numpy as np
 import tensorflow as tf
 
-from coworld_tf import evaluate, schedule
+from coworld_tf import evaluate, evaluations, seeds
 from dreamerv2_base import agent, driver, logger, progress
-
-EVALUATIONS = 'evaluations.jsonl'
-# Seeds of independent streams of random numbers within a run.
-SOURCE_DATA, TARGET_DATA, ALIGNED_DATA, PREFILL, ACTING, COLLECT, EVAL = (
-    range(7))
 
 
 class Trainer:
-  """Trains a pair, or a source agent alone, and remembers where it stands."""
+  """Trains a learner and remembers where it stands."""
 
   def __init__(
-      self, config, logdir, pair, source, source_replay, target_replay,
-      make_env):
+      self, config, logdir, learner, blocks, collectors, target_replay,
+      make_target):
     """Prepares a run, or continues the one in the log directory.
 
     Args:
       config: configuration, see configs/defaults.yaml.
       logdir: directory for logs, videos and checkpoints.
-      pair: pair.CoWorldPair, or None to train the source alone.
-      source: agent of the simulator, the pair's if there is one.
-      source_replay: replay.Replay that grows.
+      learner: as above.
+      blocks: list of schedule.Block.
+      collectors: a collector.Collector for each source.
       target_replay: replay.Replay of the offline data, or None.
-      make_env: function of the domain, 'source' or 'target', and of a seed
-        that gives a simulator.
+      make_target: function of a seed that gives a simulator of the target.
     """
-    self.config, self.logdir = config, logdir
-    self.pair, self.source = pair, source
-    self.target = pair.target if pair else None
-    self.source_replay, self.target_replay = source_replay, target_replay
-    self.domains = {'source': (source, source_replay)}
-    if pair:
-      self.domains['target'] = pair.target, target_replay
-    self.make_env, self.driver = make_env, None
+    self.config, self.logdir, self.blocks = config, logdir, blocks
+    self.learner, self.collectors = learner, collectors
+    self.target, self.target_replay = learner.target, target_replay
+    # What is evaluated and counted: agent, data, simulators.
+    self.domains = {x.name: (x.agent, x.replay, x.make_env)
+                    for x in collectors}
+    if self.target:
+      self.domains['target'] = self.target, target_replay, make_target
     self.waited = 0.0  # Seconds for batches.
-    self.blocks = list(schedule.algorithm_1(
-        **config.schedule, target=pair is not None))
     # Position: block of the schedule, units done in it, seconds of training.
     self.block = tf.Variable(0, trainable=False, dtype=tf.int64)
     self.done = tf.Variable(0, trainable=False, dtype=tf.int64)
     self.seconds = tf.Variable(0.0, trainable=False, dtype=tf.float64)
     self.checkpoint = tf.train.Checkpoint(
-        learner=pair or source, block=self.block, done=self.done,
+        learner=learner, block=self.block, done=self.done,
         seconds=self.seconds)
     self.manager = tf.train.CheckpointManager(
         self.checkpoint, str(logdir / 'checkpoints'), max_to_keep=2)
@@ -65,53 +66,55 @@ class Trainer:
             len(self.blocks), self.step)
       else:
         self.log.info('this run is finished')
-    for name in ('metrics.jsonl', EVALUATIONS):
+    for name in ('metrics.jsonl', evaluations.NAME):
       logger.rewind(logdir / name, self.step)
     self.logger = logger.Logger(logdir)
     self.saved = self.clock = time.time()
     self.phases = {
         'evaluate_random': self._evaluate_random,
-        'evaluate_source': lambda _: self._evaluate('source'),
+        'evaluate_source': self._evaluate_source,
         'evaluate_target': lambda _: self._evaluate('target'),
         'evaluate_final': self._evaluate_final,
         'prefill': self._prefill,
-        'source': lambda frames: self._source(frames, aligned=False),
-        'source_aligned': lambda frames: self._source(frames, aligned=True),
+        'source': self._source,
+        'source_aligned': self._source_aligned,
+        'hand_over': self._hand_over,
+        'target_model_alone': self._target_model_alone,
+        'select': self._select,
         'target_model': self._target_model,
         'target': self._target}
 
   @property
   def step(self):
-    """Updates of both agents so far, the horizontal axis of all logs."""
-    return sum(int(learner.updates) for learner, _ in self.domains.values())
+    """Updates of all agents so far, the horizontal axis of all logs."""
+    return sum(int(learner.updates) for learner, *_ in self.domains.values())
 
   def counts(self):
     """Returns what was spent so far: frames, updates, samples, seconds."""
-    updates = {
-        f'{domain}_updates': int(learner.updates)
-        for domain, (learner, _) in self.domains.items()}
     dataset = self.config.dataset
     seconds = float(self.seconds) + time.time() - self.clock
+    frames = sum(int(x.agent.step) for x in self.collectors)
+    counts = {'source_frames': frames * self.config.action_repeat}
+    for name, (learner, *_) in self.domains.items():
+      counts[f'{name}_updates'] = int(learner.updates)
     return {
-        'source_frames': int(self.source.step) * self.config.action_repeat,
-        **updates,
-        'samples_seen': self.step * dataset.batch * dataset.length,
+        **counts, 'samples_seen': self.step * dataset.batch * dataset.length,
         'seconds': round(seconds, 1)}
 
   def run(self):
     """Runs all blocks that are left."""
     try:
       while self.block < len(self.blocks):
-        phase, amount = self.blocks[int(self.block)]
-        self.phases[phase](amount)
+        block = self.blocks[int(self.block)]
+        self.phases[block.phase](block)
         self.block.assign_add(1)
         self.done.assign(0)
         self.save()
     finally:
       self.logger.close()
-      self.source_replay.close()
-      if self.driver:
-        self.simulator.close()
+      for collector in self.collectors:
+        collector.close()
+        collector.replay.close()
 
   def save(self):
     """Writes a checkpoint."""
@@ -121,7 +124,7 @@ class Trainer:
     self.manager.save()
 
   def _label(self):
-    phase, _ = self.blocks[int(self.block)]
+    phase = self.blocks[int(self.block)].phase
     return f'{phase} {int(self.block) + 1}/{len(self.blocks)}'
 
   def _loop(self, total, step, unit='update'):
@@ -145,60 +148,93 @@ class Trainer:
     return contextlib.closing(
         progress.Progress(total, self._label(), done, unit))
 
-  def _prefill(self, frames):
-    self._start_driver()
-    steps = frames // self.config.action_repeat
-    collected = self.source_replay.total_steps
-    policy = driver.RandomPolicy(
-        self.simulator.act_space, self._seed(PREFILL, collected))
-    with self._progress(steps, collected, 'step') as bar:
-      while collected < steps:
-        self.driver(policy, episodes=1)
-        bar.update(self.source_replay.total_steps - collected)
-        collected = self.source_replay.total_steps
-    self.driver.reset()
-    self.source.step.assign(collected)
+  def _collector(self, block):
+    """The collector of a block; the simulators of others are closed."""
+    index = block.source
+    if index is None:
+      index = int(self.learner.selected)
+    for collector in self.collectors:
+      if collector.index != index:
+        collector.close()
+    return self.collectors[index]
 
-  def _source(self, frames, aligned):
-    self._start_driver()
-    config, source = self.config, self.source
-    data = self._data(self.source_replay, SOURCE_DATA, source.updates)
-    inputs = [data]
-    train = source.train
-    if aligned:
-      train = self.pair.train_source_aligned
-      inputs.append(self._data(
-          self.target_replay, ALIGNED_DATA, source.updates, prefetch=2))
-    update = lambda: self._update(
-        'source', train, *[next(batches) for batches in inputs])
-    policy = agent.AgentPolicy(
-        source, self._seed(ACTING), 'train', int(source.step))
+  def _prefill(self, block):
+    collector = self._collector(block)
+    steps = block.amount // self.config.action_repeat
+    done = collector.replay.total_steps
+    with self._progress(steps, done, 'step') as bar:
+      collector.prefill(steps, bar)
+
+  def _source(self, block):
+    collector = self._collector(block)
+    data = self._source_data(collector)
+    self._collect(block, collector, lambda: self._update(
+        collector.name, collector.agent.train, next(data)))
+
+  def _source_aligned(self, block):
+    collector = self._collector(block)
+    data = self._source_data(collector)
+    target_data = self._data(
+        self.target_replay, collector.agent.updates, 2,
+        seeds.ALIGNED_DATA, collector.index)
+    self._collect(block, collector, lambda: self._update(
+        collector.name, self.learner.train_source_aligned, next(data),
+        next(target_data)))
+
+  def _source_data(self, collector):
+    return self._data(
+        collector.replay, collector.agent.updates, 0, seeds.SOURCE_DATA,
+        collector.index)
+
+  def _collect(self, block, collector, update):
+    """Acts in the source, with an update every few agent steps."""
+    config, source = self.config, collector.agent
     def step(left):
       if source.updates == 0:
         for _ in range(config.pretrain):
           update()
       count = min(config.train_every, left)
-      self.driver(policy, steps=count)
-      source.step.assign_add(count)
-      if aligned:
-        self.pair.aligned_steps.assign_add(count)
+      collector.collect(count)
+      if block.phase == 'source_aligned':
+        self.learner.aligned_steps.assign_add(count)
       update()
       return count
-    self._loop(frames // config.action_repeat, step, 'step')
+    self._loop(block.amount // config.action_repeat, step, 'step')
 
-  def _target_model(self, updates):
-    self._train_target(updates, self.pair.train_target_model)
+  def _hand_over(self, block):
+    """Gives what the source learned to the target."""
+    source, = self.collectors
+    source.close()
+    data = self._data(
+        source.replay, self.done, 0, seeds.FISHER, batch=1)
+    def step(left):
+      self.learner.consolidate(next(data))
+      return 1
+    self._loop(block.amount, step, 'sequence')
+    self.learner.hand_over()
 
-  def _target(self, frames):
+  def _select(self, block):
+    """Chooses the source to learn with from here on."""
+    data = self._data(self.target_replay, self.target.updates, 0, seeds.SELECT)
+    metrics = self.learner.select(
+        next(data) for _ in range(self.config.multi_source.batches))
+    self.log.info('%s: source %d', self._label(), self.learner.selected)
+    self.logger.add(metrics, 'target')
+    self._write()
+
+  def _target_model_alone(self, block):
+    self._train_target(block.amount, self.target.train_model)
+
+  def _target_model(self, block):
+    self._train_target(block.amount, self.learner.train_target_model)
+
+  def _target(self, block):
     per_update = self.config.action_repeat * self.config.train_every
-    self._train_target(frames // per_update, self.pair.train_target)
+    self._train_target(block.amount // per_update, self.learner.train_target)
 
   def _train_target(self, updates, train):
-    if self.target.updates == 0 and (
-        self.config.coworld.target_init == 'from_source'):
-      self.pair.copy_source_model()
     data = self._data(
-        self.target_replay, TARGET_DATA, self.target.updates, prefetch=2)
+        self.target_replay, self.target.updates, 2, seeds.TARGET_DATA)
     def step(left):
       self._update('target', train, next(data))
       return 1
@@ -210,13 +246,16 @@ class Trainer:
       self._write()
 
   def _write(self):
-    phase, _ = self.blocks[int(self.block)]
+    phase = self.blocks[int(self.block)].phase
     self.logger.write(self.step, phase=phase, **self.counts())
 
   def _evaluate_random(self, _):
     self._run_episodes(
         'random', 'target', self.config.evaluation.final_episodes,
-        lambda space: driver.RandomPolicy(space, self._seed(EVAL)))
+        lambda space: driver.RandomPolicy(space, self._seed(seeds.EVAL)))
+
+  def _evaluate_source(self, block):
+    self._evaluate(self._collector(block).name)
 
   def _evaluate_final(self, _):
     domain = 'target' if self.target else 'source'
@@ -224,12 +263,14 @@ class Trainer:
 
   def _evaluate(self, domain, episodes=0):
     """Runs episodes with the mode of the policy and shows predictions."""
-    learner, replay = self.domains[domain]
-    episodes = episodes or self.config.evaluation[f'{domain}_episodes']
-    policy = agent.AgentPolicy(learner, self._seed(EVAL), 'eval')
+    learner, replay, _ = self.domains[domain]
+    kind = 'target' if domain == 'target' else 'source'
+    episodes = episodes or self.config.evaluation[f'{kind}_episodes']
+    seed = self._seed(seeds.EVAL)
+    policy = agent.AgentPolicy(learner, seed, 'eval')
     if learner.updates > 0:
       batch = replay.sample(
-          **self.config.dataset, rng=np.random.default_rng(self._seed(EVAL)))
+          **self.config.dataset, rng=np.random.default_rng(seed))
       batch = {key: tf.constant(value) for key, value in batch.items()}
       self.logger.video(
           f'{domain}/prediction', learner.report(batch)['image'].numpy())
@@ -238,50 +279,28 @@ class Trainer:
   def _run_episodes(self, name, domain, episodes, make_policy):
     self.log.info(
         '%s: %s policy, %d episodes', self._label(), name, episodes)
+    make_env = self.domains[domain][-1]
     result = evaluate.evaluate(
-        lambda seed: self.make_env(domain, seed), make_policy, episodes,
-        self.config.evaluation.envs, self._seed(EVAL))
-    stats = evaluate.statistics(result['returns'], result['successes'])
-    line = '  return {mean:.1f} +- {stderr:.1f}'
-    if 'success' in stats:
-      line += ', {success:.0%} successful'
-      self.logger.scalar(f'{name}/success', stats['success'])
-    self.log.info(line.format(**stats))
-    self.logger.scalar(f'{name}/return', stats['mean'])
-    self.logger.scalar(f'{name}/return_stderr', stats['stderr'])
-    self.logger.scalar(
-        f'{name}/length', sum(result['lengths']) / len(result['lengths']))
-    self.logger.video(f'{name}/episode', result['video'])
+        make_env, make_policy, episodes, self.config.evaluation.envs,
+        self._seed(seeds.EVAL))
+    position = {
+        'step': self.step, **self.counts(),
+        'source_episodes': sum(
+            x.replay.total_episodes for x in self.collectors)}
+    evaluations.add(self.logdir, self.logger, name, result, position)
     self._write()
-    record = {
-        'policy': name, 'step': self.step,
-        'source_frames': self.counts()['source_frames'],
-        'source_episodes': self.source_replay.total_episodes, **{
-            key: result[key] for key in ('returns', 'lengths', 'successes')}}
-    with (self.logdir / EVALUATIONS).open('a') as file:
-      file.write(json.dumps(record) + '\n')
 
-  def _data(self, replay, stream, start, prefetch=0):
-    batch, length = self.config.dataset.batch, self.config.dataset.length
+  def _data(self, replay, start, prefetch, *stream, batch=0):
+    """Yields batches from the given one on, and measures the waiting."""
+    dataset = self.config.dataset
     batches = iter(replay.dataset(
-        batch, length, self._seed(stream), int(start), prefetch))
-    def timed():
-      while True:
-        begin = time.time()
-        batch = next(batches)
-        self.waited += time.time() - begin
-        yield batch
-    return timed()
-
-  def _start_driver(self):
-    # After a restart the running episode is lost, and a new seed goes on.
-    if not self.driver:
-      seed = self._seed(COLLECT, self.source_replay.total_steps)
-      self.simulator = self.make_env('source', seed)
-      append = lambda episode, index: self.source_replay.append(episode)
-      self.driver = driver.Driver([self.simulator], on_episode=[append])
+        batch or dataset.batch, dataset.length, self._seed(*stream),
+        int(start), prefetch))
+    while True:
+      begin = time.time()
+      batch = next(batches)
+      self.waited += time.time() - begin
+      yield batch
 
   def _seed(self, *stream):
-    """Returns a seed for a stream that no other stream has."""
-    sequence = np.random.SeedSequence((self.config.seed, *stream))
-    return int(sequence.generate_state(1)[0] // 2)
+    return seeds.make(self.config.seed, *stream)

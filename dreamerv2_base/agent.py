@@ -18,8 +18,9 @@ def compiled(function, mode):
 class Agent(tf.Module):
   """World model plus actor-critic.
 
-  `policy`, `train` and `report` are compiled as config.compile says. `update`
-  is the body of `train`, for composition into larger compiled steps.
+  `policy`, `train`, `train_model` and `report` are compiled as config.compile
+  says. `update` and `update_model` are the bodies of the second and the third,
+  for composition into larger compiled steps.
   """
 
   def __init__(self, config, obs_space, act_space, seed=0):
@@ -51,6 +52,7 @@ class Agent(tf.Module):
     assert len(refs) == len(set(refs)), 'optimizers share variables'
     self.policy = compiled(self._policy, config.compile)
     self.train = compiled(self.update, config.compile)
+    self.train_model = compiled(self.update_model, config.compile)
     self.report = compiled(self._report, config.compile)
 
   def initial(self, batch):

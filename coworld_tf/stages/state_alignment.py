@@ -36,8 +36,8 @@ def state_alignment(embed, peer_embed, reduction='time_sum'):
       f"align.reduction: '{reduction}', use time_sum or mean")
 
 
-def nearest_source(embed, peer_embeds, reduction='time_sum'):
-  """Selects the source whose view is the nearest (omega of Eq. 12).
+def distances(embed, peer_embeds, reduction='time_sum'):
+  """Divergences of the views of several sources from the target's (Eq. 12).
 
   Args:
     embed: [B, L, E] embedding of the target.
@@ -45,12 +45,15 @@ def nearest_source(embed, peer_embeds, reduction='time_sum'):
     reduction: as for `state_alignment`.
 
   Returns:
-    Index of the smallest divergence, the lowest on ties, and all divergences
-    [N] in nats. Both are constant: no gradient.
+    [N] in nats, constant: no gradient.
   """
-  distances = tf.stop_gradient(tf.stack([
+  return tf.stop_gradient(tf.stack([
       state_alignment(embed, peer, reduction) for peer in peer_embeds]))
+
+
+def nearest(distances):
+  """Index of the smallest of N distances, the lowest on ties (omega)."""
   # tf.argmin does not promise an order among ties.
-  count = len(peer_embeds)
-  nearest = distances == tf.reduce_min(distances)
-  return tf.reduce_min(tf.where(nearest, tf.range(count), count)), distances
+  count = distances.shape[0]
+  smallest = distances == tf.reduce_min(distances)
+  return tf.reduce_min(tf.where(smallest, tf.range(count), count))

@@ -1,0 +1,96 @@
+"""Several sources for one target, of which the nearest is used (App. C).
+
+Every source has its own simulator, replay and agent. Of these only the
+selected one collects, learns from target rewards, aligns the target's encoder
+and bounds its critic; the others rest. Each pair of a source with the target
+is a CoWorldPair, compiled once it is used.
+"""
+
+import tensorflow as tf
+
+from coworld_tf import pair
+from coworld_tf.stages import state_alignment
+from dreamerv2_base import agent
+
+
+class MultiSource(tf.Module):
+  """CoWorld with a choice of sources."""
+
+  def __init__(self, config, sources, target, eta_steps, prefill_steps=0):
+    """Pairs each source with the target.
+
+    Args:
+      config: configuration, see configs/defaults.yaml.
+      sources: list of dreamerv2_base.agent.Agent, one for each simulator.
+      target: the same for the offline dataset.
+      eta_steps: as for pair.CoWorldPair; each source has its own eta.
+      prefill_steps: as for pair.CoWorldPair.
+
+    Raises:
+      ValueError: as for pair.CoWorldPair.
+    """
+    super().__init__()
+    self.config, self.sources, self.target = config, sources, target
+    self.pairs = [
+        pair.CoWorldPair(config, source, target, eta_steps, prefill_steps)
+        for source in sources]
+    count = len(sources)
+    make = lambda value, dtype: tf.Variable(
+        value, trainable=False, dtype=dtype)
+    self.selected = make(0, tf.int32)
+    # For the summary: how often each was chosen, how far it was the last time.
+    self.choices = make(tf.zeros([count], tf.int64), tf.int64)
+    self.last_distances = make(tf.zeros([count]), tf.float32)
+    self.distances = agent.compiled(self._distances, config.compile)
+
+  @property
+  def aligned_steps(self):
+    """Agent steps of the selected source since its stage B began."""
+    return self._pair().aligned_steps
+
+  def train_source_aligned(self, batch, target_batch):
+    """Trains the selected source, see pair.CoWorldPair."""
+    return self._pair().train_source_aligned(batch, target_batch)
+
+  def train_target_model(self, batch):
+    """Trains the target's world model, see pair.CoWorldPair."""
+    return {**self._reselect(batch), **self._pair().train_target_model(batch)}
+
+  def train_target(self, batch):
+    """Trains the target agent, see pair.CoWorldPair."""
+    return {**self._reselect(batch), **self._pair().train_target(batch)}
+
+  def select(self, batches):
+    """Chooses the source that is nearest in the mean over target batches.
+
+    Args:
+      batches: iterable of dicts of [B, L, ...], at least one.
+
+    Returns:
+      Dict of scalar metrics: all distances in nats, and the choice.
+    """
+    found = tf.reduce_mean([self.distances(batch) for batch in batches], 0)
+    index = state_alignment.nearest(found)
+    self.selected.assign(index)
+    self.choices.scatter_nd_add([[index]], [1])
+    self.last_distances.assign(found)
+    metrics = {
+        f'distance_{i}': value for i, value in enumerate(tf.unstack(found))}
+    return {**metrics, 'selected': tf.cast(index, tf.float32)}
+
+  def _reselect(self, batch):
+    return self.select([batch]) if self._at_each_step() else {}
+
+  def _at_each_step(self):
+    each = self.config.multi_source.reselect == 'step'
+    return each and len(self.sources) > 1
+
+  def _pair(self):
+    return self.pairs[int(self.selected)]
+
+  def _distances(self, batch):
+    obs = self.target.wm.preprocess(batch)
+    return state_alignment.distances(
+        self.target.wm.encoder(obs),
+        [source.wm.encoder(obs) for source in self.sources],
+        self.config.align.reduction)
