@@ -1,0 +1,1 @@
+"""Baselines of the paper, each a learner on the shared agent."""
