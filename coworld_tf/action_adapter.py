@@ -114,3 +114,34 @@ class PaddedActions:
   def close(self):
     """Closes the simulator."""
     self.env.close()
+
+
+class PaddedReplay:
+  """The data of a domain with unused action dimensions, which are zero."""
+
+  def __init__(self, replay, size):
+    self.replay, self.size = replay, size
+
+  @property
+  def total_steps(self):
+    """Agent steps ever appended, whatever the capacity."""
+    return self.replay.total_steps
+
+  @property
+  def stats(self):
+    """Numbers of episodes and agent steps in memory and their returns."""
+    return self.replay.stats
+
+  def sample(self, batch, length, rng):
+    """Draws sequences, as the replay does."""
+    sequences = self.replay.sample(batch, length, rng)
+    action = sequences['action']
+    missing = self.size - action.shape[-1]
+    return {**sequences, 'action': np.pad(
+        action, [(0, 0), (0, 0), (0, missing)])}
+
+  def dataset(self, *args, **kwargs):
+    """Endless `tf.data.Dataset` of samples, as the replay's."""
+    return self.replay.dataset(*args, **kwargs).map(
+        lambda batch: {**batch, 'action': adapt(
+            batch['action'], self.size, 'pad_max')})
