@@ -47,7 +47,7 @@ def test_target_may_start_from_the_source(dataset, tmp_path):
   trainer = build(
       dataset, tmp_path, *TASKS, '--coworld.target_init', 'from_source',
       '--model_opt.lr', '0')
-  models = [x.wm.opt.targets for x in (trainer.source, trainer.target)]
+  models = [x.wm.opt.targets for x in (trainer.learner.source, trainer.target)]
   equal = lambda: all(np.array_equal(*pair) for pair in zip(*models))
   assert not equal()
   trainer.run()

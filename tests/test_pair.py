@@ -103,7 +103,7 @@ def close(one, two):
 
 def test_target_may_start_from_the_source(make):
   couple = make()
-  couple.copy_source_model()
+  couple.hand_over()
   close(couple.source.wm, couple.target.wm)
   close(couple.source, make().source)
   for key in ('actor', 'critic'):

@@ -31,7 +31,6 @@ class Finetune(tf.Module):
     self.config, self.source, self.target = config, source, target
     self.sources = [source]
     _check_same_shapes(source, target)
-    self.train_source = source.train
     self.train_target = agent.compiled(self._train_target, config.compile)
 
   def _train_target(self, batch):
