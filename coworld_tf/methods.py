@@ -12,7 +12,7 @@ from coworld_tf import (
   sources,
   trainer,
 )
-from coworld_tf.baselines import alone, dv2_finetune, ewc
+from coworld_tf.baselines import alone, dv2_finetune, ewc, offline_dv2
 from dreamerv2_base import agent, driver, episodes, replay
 from envs import worker
 
@@ -174,6 +174,8 @@ def make_learner(config, agents, target, blocks):
       return alone.Online(*agents)
     case 'dreamerv2_offline':
       return alone.Offline(target)
+    case 'offline_dv2':
+      return offline_dv2.OfflineDV2(config, target)
     case 'dv2_finetune':
       return dv2_finetune.Finetune(config, *agents, target)
     case 'dv2_finetune_ewc':
