@@ -1,4 +1,4 @@
-"""Trains CoWorld or a baseline; `python train.py --help` lists all settings."""
+"""Trains CoWorld or a baseline; `python train.py --help` lists settings."""
 
 import logging
 import pathlib

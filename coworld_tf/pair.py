@@ -56,6 +56,7 @@ class CoWorldPair(tf.Module):
     if config.coworld.target_init == 'from_source':
       self._check_same_shapes()
     compiled = lambda step: agent.compiled(step, config.compile)
+    self.train_source = source.train
     self.train_source_aligned = compiled(self._train_source_aligned)
     self.train_target_model = compiled(self._train_target_model)
     self.train_target = compiled(self._train_target)

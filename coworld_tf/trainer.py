@@ -14,11 +14,10 @@ import contextlib
 import logging
 import time
 
-import numpy as np
 import tensorflow as tf
 
-from coworld_tf import evaluate, evaluations, seeds
-from dreamerv2_base import agent, driver, logger, progress
+from coworld_tf import evaluations, seeds
+from dreamerv2_base import logger, progress
 
 
 class Trainer:
@@ -69,11 +68,13 @@ class Trainer:
     for name in ('metrics.jsonl', evaluations.NAME):
       logger.rewind(logdir / name, self.step)
     self.logger = logger.Logger(logdir)
+    self.evaluator = evaluations.Evaluator(
+        config, logdir, self.logger, self.domains)
     self.saved = self.clock = time.time()
     self.phases = {
         'evaluate_random': self._evaluate_random,
         'evaluate_source': self._evaluate_source,
-        'evaluate_target': lambda _: self._evaluate('target'),
+        'evaluate_target': self._evaluate_target,
         'evaluate_final': self._evaluate_final,
         'prefill': self._prefill,
         'source': self._source,
@@ -250,44 +251,23 @@ class Trainer:
     self.logger.write(self.step, phase=phase, **self.counts())
 
   def _evaluate_random(self, _):
-    self._run_episodes(
-        'random', 'target', self.config.evaluation.final_episodes,
-        lambda space: driver.RandomPolicy(space, self._seed(seeds.EVAL)))
+    self._evaluate('target', random=True)
 
   def _evaluate_source(self, block):
     self._evaluate(self._collector(block).name)
 
+  def _evaluate_target(self, _):
+    self._evaluate('target')
+
   def _evaluate_final(self, _):
-    domain = 'target' if self.target else 'source'
-    self._evaluate(domain, self.config.evaluation.final_episodes)
+    self._evaluate('target' if self.target else 'source', final=True)
 
-  def _evaluate(self, domain, episodes=0):
-    """Runs episodes with the mode of the policy and shows predictions."""
-    learner, replay, _ = self.domains[domain]
-    kind = 'target' if domain == 'target' else 'source'
-    episodes = episodes or self.config.evaluation[f'{kind}_episodes']
-    seed = self._seed(seeds.EVAL)
-    policy = agent.AgentPolicy(learner, seed, 'eval')
-    if learner.updates > 0:
-      batch = replay.sample(
-          **self.config.dataset, rng=np.random.default_rng(seed))
-      batch = {key: tf.constant(value) for key, value in batch.items()}
-      self.logger.video(
-          f'{domain}/prediction', learner.report(batch)['image'].numpy())
-    self._run_episodes(domain, domain, episodes, lambda space: policy)
-
-  def _run_episodes(self, name, domain, episodes, make_policy):
-    self.log.info(
-        '%s: %s policy, %d episodes', self._label(), name, episodes)
-    make_env = self.domains[domain][-1]
-    result = evaluate.evaluate(
-        make_env, make_policy, episodes, self.config.evaluation.envs,
-        self._seed(seeds.EVAL))
+  def _evaluate(self, domain, **kind):
     position = {
         'step': self.step, **self.counts(),
         'source_episodes': sum(
             x.replay.total_episodes for x in self.collectors)}
-    evaluations.add(self.logdir, self.logger, name, result, position)
+    self.evaluator(domain, self._label(), position, **kind)
     self._write()
 
   def _data(self, replay, start, prefetch, *stream, batch=0):

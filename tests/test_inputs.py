@@ -17,7 +17,8 @@ SETTINGS = {
 def parse(*overlays, **values):
   argv = ['--configs', 'dmc', *overlays]
   for key, value in {**PATHS, **values}.items():
-    argv += [f'--{key}', str(value)]
+    argv += [f'--{key}', *map(str, value if isinstance(value, list) else [
+        value])]
   return flags.parse(argv, CONFIGS)
 
 
@@ -37,7 +38,8 @@ def write_dataset(directory, rows=60, count=1, **metadata):
 
 
 @pytest.mark.parametrize('size', ['small', 'debug', 'paper', 'official_code'])
-@pytest.mark.parametrize('method', ['coworld', 'dreamerv2'])
+@pytest.mark.parametrize(
+    'method', [x for x in inputs.METHODS if x != 'multi_source'])
 def test_overlays_go_together(method, size):
   config = parse(method, size)
   inputs.check(config)
@@ -49,13 +51,16 @@ def test_overlays_go_together(method, size):
     ('quality', 'best'), ('coworld.constraint', 'min'),
     ('coworld.action_adapter', 'pad'), ('coworld.target_init', 'source'),
     ('align.reduction', 'sum'), ('eta.mode', 'lineal'),
+    ('multi_source.reselect', 'never'),
     ('clip_rewards', 'none'), ('rssm.std_act', 'exp'),
     ('actor_grad', 'policy')])
 def test_misspelt_choice_is_named_with_the_others(key, value):
   with pytest.raises(ValueError, match=f"^{key}: '{value}', use one of "):
     inputs.check(parse(**{key: value}))
   for choice in inputs.CHOICES[key]:
-    config = parse(task='dmc_walker_walk', **{key: choice})
+    config = parse(
+        task='dmc_walker_walk', **{
+            'multi_source.candidates': ['dmc_walker_walk'], key: choice})
     inputs.check(config)
 
 
@@ -68,6 +73,31 @@ def test_misspelt_choice_is_named_with_the_others(key, value):
 def test_numbers_out_of_range_are_named(key, value):
   with pytest.raises(ValueError, match=f'^{key}: {value} '):
     inputs.check(parse(**{key: value}))
+
+
+def test_method_without_a_simulator_needs_no_source():
+  for method in ('dreamerv2_offline', 'offline_dv2'):
+    config = parse(
+        method, source_task='', **{'schedule.prefill': 0})
+    inputs.check(config)
+    assert inputs.source_tasks(config) == []
+    assert inputs.target_tasks(config) == ['dmc_walker_downhill']
+
+
+def test_candidates_of_several_sources():
+  def check(*tasks, **override):
+    inputs.check(parse(
+        'multi_source', **{'multi_source.candidates': [*tasks], **override}))
+  tasks = 'dmc_walker_walk', 'metaworld_door-close'
+  check(*tasks)
+  for words, call in {
+      'candidates is not set': check,
+      'walker_walk is given more than once': lambda: check(*tasks, tasks[0]),
+      'walker_wolk': lambda: check('dmc_walker_wolk'),
+      'from_source is for one source': lambda: check(
+          *tasks, **{'coworld.target_init': 'from_source'})}.items():
+    with pytest.raises(ValueError, match=words):
+      call()
 
 
 def test_smallest_numbers_pass():

@@ -48,7 +48,7 @@ def test_pair(logdir, dataset, make_config):
   config = make_config({
       'source_task': 'dummy_2', 'target_task': 'dummy_3',
       'offline_dir': 'data'})
-  summary = report.finish(config, logdir, dataset, {'seconds': 3.5})
+  summary = report.finish(config, logdir, None, dataset, {'seconds': 3.5})
   assert json.loads((logdir / 'summary.json').read_text()) == summary
   assert list(summary['returns']) == ['random', 'dataset', 'target']
   expected = {
@@ -75,7 +75,7 @@ def test_success(logdir, dataset, make_config):
       {'policy': 'random', 'step': 0, 'returns': [1.0], 'successes': []},
       {'policy': 'target', 'step': 20, 'returns': [2.0, 2.0, 3.0],
        'successes': [False, True, True]}])
-  summary = report.finish(make_config(), logdir, dataset, {})
+  summary = report.finish(make_config(), logdir, None, dataset, {})
   assert summary['returns']['target']['success'] == pytest.approx(2 / 3)
   assert 'success' not in summary['returns']['random']
   title, random, data, target = report.table(summary).splitlines()
@@ -89,7 +89,7 @@ def test_source_alone(logdir, make_config):
       {'policy': 'source', 'step': 5, 'returns': [7.0]}])
   write(logdir / 'metrics.jsonl', [{'step': 5, 'source/return': 7.0}])
   config = make_config({'method': 'dreamerv2', 'task': 'dummy_2'})
-  summary = report.finish(config, logdir, None, {})
+  summary = report.finish(config, logdir, None, None, {})
   assert summary['returns'] == {
       'source': {'mean': 7, 'stderr': 0, 'episodes': 1}}
   assert summary['task'] == 'dummy_2' and 'offline_dir' not in summary

@@ -38,7 +38,8 @@ def test_order_of_the_phases():
 
 def test_amounts_are_those_of_the_paper():
   blocks = run()
-  totals = {phase: schedule.total(blocks, phase) for phase, _ in amounts(blocks)}
+  totals = {
+      phase: schedule.total(blocks, phase) for phase, _ in amounts(blocks)}
   assert totals['prefill'] == 5_000
   assert totals['source'] == 30_000
   assert totals['source_aligned'] == 20_000 + 100_000
