@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from coworld_tf import inputs, methods
+from coworld_tf import inputs, methods, report
 from dreamerv2_base import flags, logger, replay
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -29,14 +29,21 @@ def dataset(tmp_path_factory):
   return collect('dummy_2', tmp_path_factory.mktemp('data') / 'dummy')
 
 
+# One update of the target.
+LEAST = {
+    '--log_every': '1000', '--schedule.prefill': '25',
+    '--schedule.source_pretrain': '0', '--schedule.warmup': '0',
+    '--schedule.rounds': '1', '--schedule.target_steps': '5',
+    '--evaluation.final_episodes': '1'}
+
+
 def build(dataset, logdir, *args):
   """A trainer in this process that is done after one target update."""
+  least = [text for flag, value in LEAST.items() if flag not in args
+           for text in (flag, value)]
   config = flags.parse([
-      '--configs', 'coworld', 'debug', '--offline_dir', str(dataset),
-      '--log_every', '1000', '--schedule.prefill', '25',
-      '--schedule.source_pretrain', '0', '--schedule.warmup', '0',
-      '--schedule.rounds', '1', '--schedule.target_steps', '5',
-      '--evaluation.final_episodes', '1', *args], ROOT / 'configs')
+      '--configs', 'coworld', 'debug', '--offline_dir', str(dataset), *least,
+      *args], ROOT / 'configs')
   return methods.build(config, logdir, inputs.open_dataset(config))
 
 
@@ -58,6 +65,80 @@ def test_target_may_start_from_the_source(dataset, tmp_path):
       for record in logger.read_metrics(tmp_path / 'metrics.jsonl')
       if 'target/image_loss' in record}
   assert phases == {'target'}
+
+
+SHORT = (
+    '--schedule.source_pretrain', '1', '--schedule.warmup', '1',
+    '--schedule.source_steps', '5', '--schedule.model_updates', '1',
+    '--schedule.target_steps', '10', '--evaluation.target_episodes', '1',
+    '--ewc.sequences', '3', '--multi_source.batches', '2', '--log_every', '1',
+    '--rssm.ensemble', '2')
+# Updates of source and target, the hand-over counted as none.
+UPDATES = {
+    'coworld': ([3], 3), 'dreamerv2_offline': ([], 3),
+    'offline_dv2': ([], 3), 'dv2_finetune': ([3], 2),
+    'dv2_finetune_ewc': ([3], 2)}
+
+
+@pytest.mark.parametrize('method', UPDATES)
+def test_method_runs_through_its_schedule(dataset, tmp_path, method):
+  # The source has one action more than the target.
+  make = lambda: build(
+      dataset, tmp_path, '--source_task', 'dummy_3', '--target_task',
+      'dummy_2', '--method', method, *SHORT)
+  trainer = make()
+  trainer.run()
+  sources, target = UPDATES[method]
+  assert [int(x.updates) for x in trainer.learner.sources] == sources
+  assert int(trainer.target.updates) == target
+  records = logger.read_metrics(tmp_path / 'metrics.jsonl')
+  losses = [value for record in records for key, value in record.items()
+            if key.endswith('_loss')]
+  assert losses and np.isfinite(losses).all()
+  again = make()
+  again.run()
+  assert again.step == trainer.step
+  for ours, restored in zip(
+      trainer.learner.variables, again.learner.variables, strict=True):
+    np.testing.assert_array_equal(ours, restored)
+
+
+def test_hand_over_goes_on_where_it_stopped(dataset, tmp_path):
+  make = lambda: build(
+      dataset, tmp_path, *TASKS, '--method', 'dv2_finetune_ewc', *SHORT)
+  trainer = make()
+  count = [block.phase for block in trainer.blocks].index('hand_over')
+  trainer.learner.consolidate = None
+  with pytest.raises(TypeError):
+    trainer.run()
+  assert int(trainer.block) == count
+  trainer = make()
+  assert int(trainer.block) == count and int(trainer.learner.count) == 0
+  trainer.run()
+  assert int(trainer.learner.count) == 3 and trainer.target.updates == 2
+  source, target = trainer.learner.sources[0], trainer.target
+  assert int(target.ac.updates) == int(source.ac.updates) + 2
+
+
+def test_several_sources(dataset, tmp_path):
+  tasks = 'dummy_3', DOTS
+  trainer = build(
+      dataset, tmp_path, '--method', 'multi_source', '--target_task',
+      'dummy_2', '--multi_source.candidates', *tasks,
+      '--coworld.action_adapter', 'zero', *SHORT)
+  trainer.run()
+  selected = int(trainer.learner.selected)
+  updates = [int(agent.updates) for agent in trainer.learner.sources]
+  assert updates[selected] == 3 and updates[1 - selected] == 2
+  assert int(trainer.target.updates) == 4
+  assert trainer.learner.choices.numpy().sum() == 2
+  summary = report.finish(
+      trainer.config, tmp_path, trainer.learner, trainer.target_replay,
+      trainer.counts())
+  assert summary['sources']['selected'] == tasks[selected]
+  assert set(summary['sources']['distances']) == set(tasks)
+  for index in range(2):
+    assert (tmp_path / f'source_episodes_{index}' / 'index.jsonl').exists()
 
 
 def test_dataset_must_fit_the_simulator_of_the_target(dataset, tmp_path):
