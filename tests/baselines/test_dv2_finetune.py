@@ -31,7 +31,7 @@ def trained(make):
   learner = make({'model_opt.lr': 3e-3, 'imag_horizon': 5})
   data = WORLD.play(200, 0)
   for index in range(4):
-    points.train(learner.train_source, points.batches(data, index), 150)
+    points.train(learner.source.train, points.batches(data, index), 150)
     policy = agent.AgentPolicy(learner.source, index, 'train')
     new = WORLD.play(100, index + 1, policy)
     data = {key: np.concatenate([data[key], new[key]]) for key in data}
@@ -209,6 +209,15 @@ class Simulator:
     return lambda: self.observe(action['action'])
 
 
+def collect(env, learner):
+  """Four episodes as the source has them: two at random, two of an agent."""
+  episodes = []
+  run = driver.Driver([env], [lambda episode, _: episodes.append(episode)])
+  run(driver.RandomPolicy(env.act_space, 0), episodes=2)
+  run(agent.AgentPolicy(learner, 0, 'train'), episodes=2)
+  return {key: np.stack([x[key] for x in episodes]) for key in episodes[0]}
+
+
 @pytest.mark.parametrize('grad', ['dynamics', 'reinforce'])
 def test_unused_dimension_changes_no_loss(make_config, grad):
   config = make_config({
@@ -217,18 +226,14 @@ def test_unused_dimension_changes_no_loss(make_config, grad):
   env = action_adapter.PaddedActions(Simulator(), 3)
   batches, metrics, results = [], [], []
   for shift in (0.0, 7.0):
+    env.env.rng = np.random.default_rng(0)
     learner = agent.Agent(config, env.obs_space, env.act_space['action'], 1)
     shifted = []
     for layer in (learner.ac.actor.out.mean, learner.ac.actor.out.std):
       for var in layer.trainable_variables:
         var.assign_add(tf.broadcast_to([0, 0, shift], var.shape))
         shifted.append(var.ref())
-    env.env.rng = np.random.default_rng(0)
-    episodes = []
-    collect = driver.Driver([env], [lambda x, _: episodes.append(x)])
-    collect(driver.RandomPolicy(env.act_space, 0), episodes=2)
-    collect(agent.AgentPolicy(learner, 0, 'train'), episodes=2)
-    batch = {key: np.stack([x[key] for x in episodes]) for key in episodes[0]}
+    batch = collect(env, learner)
     assert not batch['action'][..., 2].any()
     row = learner.wm.rssm.img_in.kernel[-1].numpy()
     metrics.append(learner.train(
