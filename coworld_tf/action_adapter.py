@@ -123,11 +123,6 @@ class PaddedReplay:
     self.replay, self.size = replay, size
 
   @property
-  def total_steps(self):
-    """Agent steps ever appended, whatever the capacity."""
-    return self.replay.total_steps
-
-  @property
   def stats(self):
     """Numbers of episodes and agent steps in memory and their returns."""
     return self.replay.stats

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from coworld_tf import action_adapter
+from dreamerv2_base import replay
 
 
 class Simulator:
@@ -89,3 +90,32 @@ def test_padded_simulator_shows_and_drops_unused_actions():
   assert env.calls == [
       ('reset', False), ('step', [0, 1, 2], False), ('step', [0, 1, 2], True),
       'close']
+
+
+def test_padded_data_are_those_of_the_replay(tmp_path):
+  data, rng = replay.Replay(tmp_path, writable=True), np.random.default_rng(0)
+  for rows in (6, 9):
+    flags = np.zeros([3, rows], bool)
+    flags[0, 0] = flags[1, -1] = True
+    data.append({
+        'image': rng.integers(0, 256, (rows, 8, 8, 3), np.uint8),
+        'action': rng.uniform(-1, 1, (rows, 2)).astype('f4'),
+        'reward': rng.normal(size=rows).astype('f4'),
+        'is_first': flags[0], 'is_last': flags[1], 'is_terminal': flags[2]})
+  padded = action_adapter.PaddedReplay(data, 5)
+  assert padded.stats == data.stats
+  def check(batch, plain):
+    assert set(batch) == set(plain)
+    action = batch.pop('action')
+    assert action.shape == (4, 3, 5) and action.dtype == np.float32
+    np.testing.assert_array_equal(action[..., :2], plain['action'])
+    assert not np.any(action[..., 2:])
+    for key, value in batch.items():
+      np.testing.assert_array_equal(value, plain[key])
+  check(*[x.sample(4, 3, np.random.default_rng(1)) for x in (padded, data)])
+  arguments = {'seed': 3, 'start': 7, 'prefetch': 2}
+  streams = [x.dataset(4, 3, **arguments) for x in (padded, data)]
+  assert streams[0].element_spec['action'].shape == (4, 3, 5)
+  iterators = [x.take(3).as_numpy_iterator() for x in streams]
+  for batches in zip(*iterators, strict=True):
+    check(*batches)
