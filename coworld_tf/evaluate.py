@@ -1,13 +1,28 @@
-"""Evaluation of policies by whole episodes in fresh simulators."""
+"""Evaluation of policies by whole episodes in fresh simulators.
 
+  python -m coworld_tf.evaluate --logdir runs/walker
+
+evaluates the agent of a run of train.py. Equal seeds give all methods and
+runs the same simulators, whose seeds no training has.
+"""
+
+import argparse
 import contextlib
+import json
+import pathlib
+import sys
 
 import numpy as np
 
-from dreamerv2_base import driver, episodes
+from coworld_tf import checkpoints, cli, inputs
+from coworld_tf.datasets import collect
+from dreamerv2_base import driver, episodes, files, logger, progress
+
+# Added to the seeds of simulators, which are below it in training.
+FIRST_SEED = 2 ** 31
 
 
-def evaluate(make_env, make_policy, count, envs, seed):
+def evaluate(make_env, make_policy, count, envs, seed, on_episode=()):
   """Runs a policy for a number of episodes.
 
   Equal seeds give the same simulators, whatever was evaluated before.
@@ -17,7 +32,8 @@ def evaluate(make_env, make_policy, count, envs, seed):
     make_policy: function of the action space that gives a policy.
     count: number of episodes.
     envs: number of simulators side by side.
-    seed: of the simulators.
+    seed: of the simulators, whose own seeds are FIRST_SEED or above.
+    on_episode: further functions `fn(episode, index)`, see driver.Driver.
 
   Returns:
     Dict of returns (floats), lengths (agent steps) and successes (bools, none
@@ -35,13 +51,15 @@ def evaluate(make_env, make_policy, count, envs, seed):
     if 'log_success' in episode:
       successes.append(bool((episode['log_success'] > 0).any()))
 
-  seeds = np.random.SeedSequence(seed).generate_state(min(envs, count))
+  numbers = np.random.SeedSequence(seed).generate_state(min(envs, count))
   with contextlib.ExitStack() as stack:
     simulators = [
-        stack.enter_context(contextlib.closing(make_env(int(seed))))
-        for seed in seeds]
+        stack.enter_context(contextlib.closing(
+            make_env(FIRST_SEED + int(number) // 2)))
+        for number in numbers]
     policy = make_policy(simulators[0].act_space)
-    driver.Driver(simulators, on_episode=[keep])(policy, episodes=count)
+    driver.Driver(simulators, on_episode=[keep, *on_episode])(
+        policy, episodes=count)
   return {
       'returns': returns, 'lengths': lengths, 'successes': successes,
       'video': videos[0]}
@@ -59,3 +77,133 @@ def statistics(returns, successes=()):
   if successes:
     stats['success'] = sum(successes) / len(successes)
   return stats
+
+
+def main(argv=None):
+  """Runs the command line; returns the exit status."""
+  args = parse_arguments(argv)
+  logger.setup_terminal('coworld_tf', 'envs')
+  with cli.input_errors():
+    check(args)
+    config = checkpoints.read_config(args.logdir)
+    learner, make_env, path = load(config, args)
+    args.out.mkdir(parents=True, exist_ok=True)
+  updates = int(learner.updates)
+  if not (args.logdir / 'summary.json').exists():
+    print(
+        f'{args.logdir} is not finished; this is update {updates}',
+        file=sys.stderr)
+  try:
+    with cli.full_disk():
+      result = run(args, learner, make_env)
+      facts = description(config, args, path, updates, result)
+      with files.replacing(args.out / 'evaluation.json') as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + '\n')
+  except KeyboardInterrupt:
+    print('stopped; nothing was written', file=sys.stderr)
+    return 130
+  success = ', {success:.0%} successful' if 'success' in facts else ''
+  print((
+      '{task}: return {mean:.1f} +- {stderr:.1f} (std {std:.1f}) in '
+      '{episodes} episodes' + success).format(**facts))
+  print(f'Everything is in {args.out}: evaluation.json, videos')
+  return 0
+
+
+def parse_arguments(argv=None):
+  """Parses the command line."""
+  parser = argparse.ArgumentParser(
+      prog='python -m coworld_tf.evaluate', allow_abbrev=False,
+      description='Evaluate the agent of a run of train.py.')
+  add = parser.add_argument
+  add('--logdir', type=pathlib.Path, required=True, metavar='RUN',
+      help='directory of the run')
+  add('--episodes', type=int, default=30, metavar='N',
+      help='number of episodes (default 30)')
+  add('--seed', type=int, default=0, help='of the simulators (default 0)')
+  add('--envs', type=int, default=2, metavar='N',
+      help='simulators side by side; part of what makes the episodes '
+      '(default 2)')
+  add('--videos', type=int, default=1, metavar='N',
+      help='number of episodes to keep as videos (default 1)')
+  add('--checkpoint', type=pathlib.Path, metavar='PATH',
+      help='for example RUN/checkpoints/ckpt-3 (default: the last)')
+  add('--out', type=pathlib.Path, metavar='DIR',
+      help='directory of what is written (default RUN/evaluation)')
+  args = parser.parse_args(argv)
+  args.logdir = args.logdir.expanduser()
+  args.out = (args.out or args.logdir / 'evaluation').expanduser()
+  return args
+
+
+def check(args):
+  """Raises ValueError for numbers that are too small."""
+  lowest = {'episodes': 1, 'seed': 0, 'envs': 1, 'videos': 0}
+  for name, low in lowest.items():
+    value = getattr(args, name)
+    if value < low:
+      raise ValueError(f'--{name} is {value}: must be at least {low}')
+
+
+def load(config, args):
+  """Builds what is evaluated.
+
+  Returns:
+    The agent, a function of a seed that gives a simulator for it, and the
+    path of the checkpoint.
+
+  Raises:
+    ValueError, FileNotFoundError, WorkerError: there is no agent to load, or
+      its simulator does not start.
+  """
+  with cli.quiet_loading():
+    from coworld_tf import methods
+  images, simulators = methods.spaces(config)
+  space = methods.agent_spaces(config, simulators)[-1]
+  learner, path = checkpoints.load_agent(
+      config, args.logdir, images['image'], space, args.checkpoint)
+  return learner, methods.make_env(config, task(config), learner), path
+
+
+def task(config):
+  """Returns the task that a run is evaluated in."""
+  return (inputs.target_tasks(config) or inputs.source_tasks(config))[0]
+
+
+def run(args, learner, make_env):
+  """Evaluates an agent and writes the videos; returns as `evaluate`."""
+  from dreamerv2_base import agent
+  log = logger.Logger(args.out, tensorboard=False)
+  bar = progress.Progress(args.episodes, 'evaluate', unit='episode')
+  names = (f'episode-{index}' for index in range(args.videos))
+
+  def show(episode, _):
+    bar.update()
+    name = next(names, None)
+    if name:
+      log.video(name, episode['image'])
+
+  with contextlib.closing(bar):
+    result = evaluate(
+        make_env, lambda _: agent.AgentPolicy(learner, args.seed, 'eval'),
+        args.episodes, args.envs, args.seed, [show])
+  log.write(int(learner.updates))
+  return result
+
+
+def description(config, args, path, updates, result):
+  """Returns what evaluation.json holds."""
+  found = episodes.return_statistics(result['returns'])
+  return {
+      'task': task(config), 'method': config.method,
+      'training_seed': config.seed, 'updates': updates, 'checkpoint': path,
+      'seed': args.seed, 'envs': args.envs,
+      'settings': {key: config[key] for key in inputs.SETTINGS},
+      **statistics(result['returns'], result['successes']),
+      'std': found['std'],
+      **{key: result[key] for key in ('returns', 'lengths', 'successes')},
+      'versions': collect.versions()}
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -21,8 +21,7 @@ import sys
 
 import numpy as np
 
-from coworld_tf import cli, inputs
-from dreamerv2_base import config as configs
+from coworld_tf import checkpoints, cli, inputs
 from dreamerv2_base import flags, progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -201,7 +200,7 @@ def load_policy(logdir, request, env, seed):
   """
   if not is_finished(logdir):
     raise ValueError(f'{logdir}: holds no finished run of train.py')
-  config = configs.Config(configs.load(logdir / 'config.yaml'))
+  config = checkpoints.read_config(logdir)
   expected = {
       'method': 'dreamerv2',
       **{key: request[key] for key in ('task', *inputs.SETTINGS)}}
@@ -212,16 +211,9 @@ def load_policy(logdir, request, env, seed):
           f"{logdir}: trained with {key} '{config[key]}', not '{value}'; "
           'choose another --agent_logdir or the same settings')
   with cli.quiet_loading():
-    import tensorflow as tf
-
     from dreamerv2_base import agent
-  path = tf.train.latest_checkpoint(str(logdir / 'checkpoints'))
-  if not path:
-    raise FileNotFoundError(f'{logdir}: has no checkpoints')
-  learner = agent.Agent(
-      config, {'image': env.obs_space['image']}, env.act_space['action'])
-  status = tf.train.Checkpoint(learner=learner).restore(path)
-  status.assert_existing_objects_matched().expect_partial()
+  learner, _ = checkpoints.load_agent(
+      config, logdir, env.obs_space['image'], env.act_space['action'])
   facts = {
       'agent': description(config),
       'agent_summary': json.loads((logdir / 'summary.json').read_text())}
