@@ -78,9 +78,7 @@ class Cell:
   @property
   def interval(self):
     """Bootstrap interval of the mean, None for one seed."""
-    if len(self.runs) == 1:
-      return None
-    return aggregates.interval(aggregates.mean, [self.scores])
+    return _aggregate(aggregates.mean, [self.scores]).interval
 
 
 class Facts(typing.NamedTuple):
@@ -129,16 +127,12 @@ class Comparison:
         run for cell in self.cells.values() for run in cell.runs))
 
   def separation(self, method, column):
-    """How the interval of a cell lies to that of the reference."""
+    """How a cell lies to that of the reference, '' without both."""
     cell = self.cells.get((method, column))
     other = self.cells.get((self.reference, column))
     if method == self.reference or not (cell and other):
       return ''
-    if not (cell.interval and other.interval):
-      return 'one seed'
-    if aggregates.overlap(cell.interval, other.interval):
-      return 'not separated'
-    return 'higher' if cell.mean > other.mean else 'lower'
+    return separation(cell, other)
 
   def scored(self, method):
     """Columns in which a method has normalized scores."""
@@ -165,6 +159,16 @@ class Comparison:
         [self.cells[name, column].scores for column in self.shared(method)]
         for name in (self.reference, method)]
     return _aggregate(aggregates.improvement, *groups) if groups[0] else None
+
+
+def separation(first, second):
+  """How the interval of one aggregate or cell lies to another's, in words."""
+  if not (first.interval and second.interval):
+    return 'one seed, no interval to compare'
+  if aggregates.overlap(first.interval, second.interval):
+    return 'not separated'
+  above = first.interval[0] > second.interval[1]
+  return f'{"above" if above else "below"} the reference'
 
 
 def compare(found, reference=None):
@@ -273,7 +277,7 @@ def _best(inside, column):
 
 
 def _aggregate(statistic, *groups):
-  single = max(len(x) for scores in groups for x in scores) == 1
+  single = any(max(map(len, scores)) == 1 for scores in groups)
   return Aggregate(
       float(statistic(*groups)),
       None if single else aggregates.interval(statistic, *groups))

@@ -129,8 +129,9 @@ def _cell(found, method, column):
   if not cell:
     return tables.NONE
   lines = [
-      f'pooled ± {tables.number(cell.pooled_std)}',
-      f'interval {tables.bounds(cell.interval)}', tables.seeds(cell)]
+      f'pooled ± {tables.number(cell.pooled_std)}', tables.seeds(cell)]
+  if cell.interval:
+    lines.append(f'interval {tables.bounds(cell.interval)}')
   if cell.success is not None:
     lines.append(f'{cell.success:.0%} successful')
   lines.append(found.separation(method, column))

@@ -17,7 +17,7 @@ def remarks(found):
       'Missing seeds': _missing(found),
       'Unequal evaluation': _unequal(found),
       'Unequal datasets': _datasets(found),
-      'Unfinished runs, left out': [f'{x}' for x in found.unfinished],
+      'Unfinished runs': [f'left out: {x}' for x in found.unfinished],
       'Few seeds': _few(found),
       'Aggregates': _aggregates(found),
       'Source of the scores': _origins(found)}
@@ -98,16 +98,17 @@ def _datasets(found):
 
 
 def _few(found):
-  counts = [len(cell.runs) for cell in found.cells.values()]
-  few, lines = min(counts), []
-  if few == 1:
+  counts = {len(cell.runs) for cell in found.cells.values()}
+  few = [
+      f'{aggregates.distinct_resamples(count)} distinct resamples of {count} '
+      'seeds' for count in sorted(counts) if 1 < count < ENOUGH]
+  lines = []
+  if 1 in counts:
     lines.append('A single seed has neither a deviation nor an interval.')
-  few = min((count for count in counts if count > 1), default=ENOUGH)
-  if few < ENOUGH:
-    number = aggregates.distinct_resamples(few)
+  if few:
     lines.append(
-        f'With {few} seeds there are only {number} distinct resamples of a '
-        'cell, so that its bootstrap interval is too narrow.')
+        f'There are only {" and ".join(few)}, so that bootstrap intervals '
+        'are too narrow.')
   return lines
 
 

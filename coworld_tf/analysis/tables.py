@@ -3,7 +3,7 @@
 import csv
 import textwrap
 
-from coworld_tf.analysis import aggregates
+from coworld_tf.analysis import aggregates, comparison
 from coworld_tf.analysis import remarks as remark
 from dreamerv2_base import files
 
@@ -39,9 +39,7 @@ def spread(mean, std, digits=1):
 
 
 def bounds(interval, digits=1):
-  """An interval as text, a dash for None."""
-  if interval is None:
-    return NONE
+  """An interval as text."""
   return ' to '.join(number(x, digits) for x in interval)
 
 
@@ -75,16 +73,15 @@ def aggregate_rows(found):
 
 
 def aggregate_texts(found):
-  """Aggregates as rows of text, an interval in one column."""
+  """Aggregates as rows of text, intervals in parentheses."""
   rows = [(
-      'method', 'pairs', 'IQM', 'interval', 'mean', 'interval',
-      'optimality gap', 'interval', f'P({found.reference} is better)',
-      'interval', f'IQM against {found.reference}')]
+      'method', 'pairs', 'IQM', 'mean', 'optimality gap',
+      f'P({found.reference} is better)', f'IQM against {found.reference}')]
   for method, pairs, *values, verdict in aggregate_rows(found)[1:]:
     row = [method, str(pairs)]
     for value, low, high in zip(values[::3], values[1::3], values[2::3]):
-      row += [
-          number(value, 2), bounds(None if low is None else (low, high), 2)]
+      inside = '' if low is None else f' ({bounds((low, high), 2)})'
+      row.append(number(value, 2) + inside)
     rows.append((*row, verdict))
   return rows
 
@@ -170,11 +167,7 @@ def _verdict(found, method, entry):
     return ''
   if found.scored(method) != found.scored(found.reference):
     return 'other pairs'
-  if not (entry.interval and base.interval):
-    return 'one seed'
-  if aggregates.overlap(entry.interval, base.interval):
-    return 'not separated'
-  return 'higher' if entry.value > base.value else 'lower'
+  return comparison.separation(entry, base)
 
 
 def _cell(found, method, column):
