@@ -79,7 +79,7 @@ def sweep(learner, make_config):
       points.assign(learner, run['start'])
       learner.config.ewc.weight.assign(weight)
       data = play(TARGET, seed)
-      points.train(learner.train_target, points.batches(data, seed), 100)
+      points.train(learner.train_target, points.batches(data, seed), 150)
       run[weight] = points.values(learner)
     runs.append(run)
   return runs
