@@ -22,6 +22,10 @@ FRAMES, COLORS = 100, 64
 text = html.escape
 
 
+class Unreadable(ValueError):
+  """A video that cannot be read."""
+
+
 def write(found, figures, folder):
   """Writes CSV files, Markdown and the page.
 
@@ -75,12 +79,12 @@ def shrink(path):
     Bytes of the GIF.
 
   Raises:
-    ValueError: the file is no video.
+    Unreadable: the file is no video.
   """
   try:
     video = imageio.imread(path, plugin='pillow', index=None)
   except (OSError, SyntaxError) as error:
-    raise ValueError(f'{path}: no readable video ({error})') from None
+    raise Unreadable(f'{path}: no readable video ({error})') from None
   count = min(FRAMES, len(video))
   chosen = np.linspace(0, len(video) - 1, count).round().astype(int)
   first, *others = [

@@ -11,7 +11,7 @@ from tests import conftest
 
 METADATA = {
     'task': 'dmc_walker_downhill', 'policy': 'medium_replay', 'episodes': 10,
-    'action_repeat': 2, 'cut': {'s_max': 500.0}}
+    'seed': 0, 'action_repeat': 2, 'cut': {'s_max': 500.0}}
 
 
 def write(

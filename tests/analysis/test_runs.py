@@ -1,0 +1,219 @@
+"""Reading runs: scores, names, curves, and what is wrong with files."""
+
+import json
+import pathlib
+
+import pytest
+
+from coworld_tf.analysis import comparison, paper, runs
+from tests.analysis import stored_runs
+
+
+@pytest.fixture
+def data(tmp_path):
+  return stored_runs.write_data(tmp_path / 'data')
+
+
+def labels(*paths):
+  return [run.label for run in runs.read_all(paths).runs]
+
+
+def test_run(tmp_path, data):
+  path = stored_runs.write(
+      tmp_path / 'a', seed=3, returns=(10.0, 30.0), successes=(True, False),
+      data=data, video=True)
+  run = runs.read(path)
+  assert (run.method, run.label, run.seed) == ('coworld', 'coworld', 3)
+  assert run.source == 'dmc_walker_walk'
+  assert run.target == 'dmc_walker_downhill'
+  assert run.returns == [10, 30] and run.successes == [True, False]
+  assert run.mean == 20 and run.origin == 'training'
+  assert run.data == 'medium_replay'
+  assert run.curve == [(0, 0, 4), (150, 100, 12), (250, 200, 20)]
+  assert run.video == path / 'videos' / 'target_episode-250.gif'
+  assert run.video_return == 10
+  assert run.settings['episodes'] == 2 and run.settings['action_repeat'] == 2
+  assert set(run.references) == {'random', 'dataset'}
+
+
+def test_online_agent(tmp_path):
+  run = runs.read(stored_runs.write(tmp_path / 'a', 'dreamerv2'))
+  assert (run.source, run.target) == ('', 'dmc_walker_downhill')
+  assert run.curve[-1] == (250, 200, 100) and run.dataset == {}
+
+
+def test_curve_without_counts(tmp_path):
+  path = stored_runs.write(tmp_path / 'a')
+  (path / 'metrics.jsonl').unlink()
+  assert runs.read(path).curve[1] == (150, None, 60)
+
+
+def test_evaluation_of_the_program_is_preferred(tmp_path):
+  path = stored_runs.write(tmp_path / 'a')
+  (path / 'evaluation').mkdir()
+  (path / 'evaluation' / 'evaluation.json').write_text(json.dumps({
+      'returns': [1, 2, 3], 'lengths': [5] * 3, 'successes': [],
+      'episodes': 3, 'seed': 7, 'envs': 4, 'task': 'x',
+      'settings': {'quality': 'fast'}}))
+  run = runs.read(path)
+  assert run.returns == [1, 2, 3] and run.origin == 'evaluate'
+  assert run.settings['episodes'] == 3 and run.settings['envs'] == 4
+  assert run.settings['quality'] == 'fast'
+  assert run.settings['action_repeat'] == 2
+  assert run.settings['seed of the simulators'] == 7
+  assert run.curve[-1][2] == 100
+
+
+def test_folders_and_repetitions(tmp_path):
+  first = stored_runs.write(tmp_path / 'runs' / 'x' / 'a')
+  second = stored_runs.write(tmp_path / 'runs' / 'b', seed=1, finished=False)
+  found = runs.read_all([tmp_path / 'runs', first, tmp_path / 'runs' / 'x'])
+  assert [run.path for run in found.runs] == [first]
+  assert found.unfinished == [second]
+
+
+@pytest.mark.parametrize('override, expected', [
+    ({'coworld.beta2': 0.0}, 'coworld, no state alignment'),
+    ({'eta.final': 1.0}, 'coworld, no reward alignment'),
+    ({'coworld.alpha': 0.0}, 'coworld, no value constraint'),
+    ({'coworld.constraint': 'direct'}, 'coworld, brute-force constraint'),
+    ({'coworld.alpha': 0.0, 'eta.final': 1.0},
+     'coworld, no reward alignment, no value constraint')])
+def test_ablations_have_names(tmp_path, override, expected):
+  full = stored_runs.write(tmp_path / 'full')
+  part = stored_runs.write(tmp_path / 'part', override=override)
+  assert labels(full, part) == ['coworld', expected]
+  other = stored_runs.write(
+      tmp_path / 'other', 'dreamerv2_offline', override=override)
+  assert labels(other) == ['dreamerv2_offline']
+
+
+def test_sweep_sets_runs_apart(tmp_path):
+  paths = [
+      stored_runs.write(tmp_path / f'{k}-{seed}', seed=seed, override={
+          'coworld.k': k, 'log_every': seed + 1, 'evaluation.envs': seed + 1})
+      for k in (0.3, 0.5) for seed in (0, 1)]
+  # Another suite has other settings, and no part in the sweep.
+  paths.append(stored_runs.write(
+      tmp_path / 'other', target='dmc_cheetah_downhill',
+      source='dmc_cheetah_run', override={
+          'coworld.k': 0.3, 'coworld.alpha': 3.0}))
+  paths.append(stored_runs.write(tmp_path / 'base', 'offline_dv2'))
+  low, high = 'coworld, coworld.k 0.3', 'coworld, coworld.k 0.5'
+  assert labels(*paths) == [low, low, high, high, low, 'offline_dv2']
+
+
+@pytest.mark.parametrize('name, line, text, message', [
+    ('evaluations.jsonl', 2, '{"policy": "tar', 'line 2: damaged'),
+    ('evaluations.jsonl', 3, '[1]', 'line 3: damaged'),
+    ('evaluations.jsonl', 4, '{"policy": "target", "step": 1}',
+     "line 4: there is no 'returns', the run is of another version"),
+    ('evaluations.jsonl', 4,
+     '{"policy": "target", "step": 1, "returns": [NaN]}',
+     "line 4: 'returns' is no list of finite numbers"),
+    ('evaluations.jsonl', 4,
+     '{"policy": "target", "step": 1, "returns": []}', 'line 4'),
+    ('metrics.jsonl', 3, '{"step"', 'line 3: damaged'),
+    ('summary.json', 1, '{"method"', 'damaged, not valid JSON'),
+    ('summary.json', 1, '{"score": 3}', "no 'returns', it is of another"),
+    ('config.yaml', 1, '- a', 'config.yaml')])
+def test_damage_is_named(tmp_path, name, line, text, message):
+  path = stored_runs.write(tmp_path / 'a')
+  lines = (path / name).read_text().splitlines()
+  lines[line - 1] = text
+  (path / name).write_text('\n'.join(lines) + '\n')
+  with pytest.raises(ValueError, match=message) as error:
+    runs.read(path)
+  assert name in str(error.value) and '\n' not in str(error.value)
+
+
+def test_other_versions(tmp_path):
+  path = stored_runs.write(tmp_path / 'a')
+  config = (path / 'config.yaml').read_text().splitlines()
+  (path / 'config.yaml').write_text('\n'.join(
+      line for line in config if not line.startswith('target_task')))
+  with pytest.raises(ValueError, match="no 'target_task'.*another version"):
+    runs.read(path)
+
+
+def test_nothing_to_compare(tmp_path):
+  with pytest.raises(FileNotFoundError, match='no such run: .*absent'):
+    runs.read_all([tmp_path / 'absent'])
+  with pytest.raises(FileNotFoundError, match='is no run and holds none'):
+    runs.read_all([tmp_path])
+  path = stored_runs.write(tmp_path / 'a', finished=False)
+  with pytest.raises(ValueError, match=f'no finished run.*{path}'):
+    runs.read_all([tmp_path])
+
+
+def test_pairs_and_cells_of_the_paper(tmp_path, data):
+  assert paper.label('metaworld_button-press', 'metaworld_door-close') == (
+      'BP->DC*')
+  assert paper.label('', 'dmc_walker_uphill') == 'WU'
+  assert paper.label('dummy_3', 'dummy_2') == 'dummy_3 > dummy_2'
+  pair = 'dmc_walker_walk', 'dmc_walker_downhill'
+  cell = lambda *args: paper.cell(paper.load(), *args)
+  assert cell('coworld', *pair, '') == {'mean': 629, 'std': 9}
+  assert cell('coworld', *pair, 'medium_expert') == {'mean': 848, 'std': 9}
+  assert cell('offline_dv2', '', pair[1], '')['mean'] == 435
+  assert cell('coworld', 'dmc_cheetah_run', pair[1], '') is None
+  assert cell('coworld, no value constraint', *pair, '') is None
+  assert cell('multi_source', '', 'metaworld_door-close', '')['mean'] == 3864
+  assert not any('avg' in key for key in cell('coworld', *pair, ''))
+
+
+def test_columns(tmp_path, data):
+  expert = stored_runs.write_data(
+      tmp_path / 'expert', policy='medium_expert')
+  for name, method, source, folder in (
+      ('a', 'coworld', 'dmc_walker_walk', data),
+      ('b', 'coworld', 'dmc_walker_run', data),
+      ('c', 'coworld', 'dmc_walker_walk', expert),
+      ('d', 'dreamerv2_offline', 'dmc_walker_walk', data),
+      ('e', 'dreamerv2', 'dmc_walker_walk', '')):
+    stored_runs.write(
+        tmp_path / name, method, source=source, data=folder or None)
+  found = comparison.compare(runs.read_all(
+      [tmp_path / name for name in 'abcde']))
+  assert list(found.columns.values()) == [
+      'WW->WD (medium_expert)', 'WW->WD (medium_replay)',
+      'dmc_walker_run > dmc_walker_downhill']
+  held = {
+      method: [(found.columns[x].split()[-1])
+               for x in found.columns if (method, x) in found.cells]
+      for method in found.methods}
+  names = ['(medium_expert)', '(medium_replay)', 'dmc_walker_downhill']
+  assert held == {
+      'coworld': names, 'dreamerv2_offline': names[1:], 'dreamerv2': names}
+  assert len(found.runs) == 5
+
+
+def test_two_runs_of_one_seed(tmp_path):
+  paths = [stored_runs.write(tmp_path / x) for x in 'ab']
+  with pytest.raises(ValueError, match='a and .*b are both coworld, WW->WD'):
+    comparison.compare(runs.read_all(paths))
+
+
+@pytest.mark.parametrize('target, metadata, override, best', [
+    ('dmc_walker_downhill', {}, {}, 500),
+    ('dmc_walker_downhill', {'cut': {'s_max': 10.0}}, {}, None),
+    ('dmc_walker_downhill', None, {}, 1000),
+    ('dmc_walker_downhill', None, {'time_limit': 125}, 250),
+    ('metaworld_door-close', None, {}, None)])
+def test_scale(tmp_path, target, metadata, override, best):
+  folder = None if metadata is None else stored_runs.write_data(
+      tmp_path / 'data', **metadata)
+  path = stored_runs.write(
+      tmp_path / 'a', target=target, data=folder, override=override)
+  found = comparison.compare(runs.read_all([path]))
+  facts, = found.facts.values()
+  assert facts.best == best and facts.random == 20 and facts.dataset == 60
+  if best:
+    assert facts.normalized((best + 20) / 2) == pytest.approx(0.5)
+
+
+def test_paths_are_as_given(tmp_path, monkeypatch):
+  stored_runs.write(tmp_path / 'a')
+  monkeypatch.chdir(tmp_path)
+  run, = runs.read_all(['a']).runs
+  assert run.path == pathlib.Path('a')
