@@ -75,18 +75,16 @@ SHORT = (
     '--rssm.ensemble', '2')
 # Updates of source and target, the hand-over counted as none.
 UPDATES = {
-    'coworld': ([3], 3), 'dreamerv2_offline': ([], 3),
-    'offline_dv2': ([], 3), 'dv2_finetune': ([3], 2),
-    'dv2_finetune_ewc': ([3], 2)}
+    'dreamerv2_offline': ([], 3), 'offline_dv2': ([], 3),
+    'dv2_finetune': ([3], 2)}
 
 
 @pytest.mark.parametrize('method', UPDATES)
 def test_method_runs_through_its_schedule(dataset, tmp_path, method):
   # The source has one action more than the target.
-  make = lambda: build(
+  trainer = build(
       dataset, tmp_path, '--source_task', 'dummy_3', '--target_task',
       'dummy_2', '--method', method, *SHORT)
-  trainer = make()
   trainer.run()
   sources, target = UPDATES[method]
   assert [int(x.updates) for x in trainer.learner.sources] == sources
@@ -95,12 +93,6 @@ def test_method_runs_through_its_schedule(dataset, tmp_path, method):
   losses = [value for record in records for key, value in record.items()
             if key.endswith('_loss')]
   assert losses and np.isfinite(losses).all()
-  again = make()
-  again.run()
-  assert again.step == trainer.step
-  for ours, restored in zip(
-      trainer.learner.variables, again.learner.variables, strict=True):
-    np.testing.assert_array_equal(ours, restored)
 
 
 def test_hand_over_goes_on_where_it_stopped(dataset, tmp_path):
@@ -118,6 +110,10 @@ def test_hand_over_goes_on_where_it_stopped(dataset, tmp_path):
   assert int(trainer.learner.count) == 3 and trainer.target.updates == 2
   source, target = trainer.learner.sources[0], trainer.target
   assert int(target.ac.updates) == int(source.ac.updates) + 2
+  again = make()
+  for ours, restored in zip(
+      trainer.learner.variables, again.learner.variables, strict=True):
+    np.testing.assert_array_equal(ours, restored)
 
 
 def test_several_sources(dataset, tmp_path):
