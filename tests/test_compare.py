@@ -139,7 +139,7 @@ def test_page_tells_what_is_amiss(shown):
       'WW → WD: quality exact in dreamerv2_offline (seeds 0, 1, 2), '
       'coworld (seeds 0, 1, 2); fast in dv2_finetune (seeds 0, 1)',
       'WW → WD: envs 2 in', 'episodes 3 in',
-      'metadata of the dataset: seed 9 in dreamerv2_offline (seed 2)',
+      'metadata of the dataset: seed 0 in', '9 in dreamerv2_offline (seed 2)',
       'runs/fine-2', '3 distinct resamples of 2 seeds and 10 distinct',
       'CR → CD: no metadata left of the dataset of coworld (seeds 0, 1, 2)',
       'dreamerv2_offline: only 1 of 2 pairs',

@@ -54,9 +54,10 @@ def returns(found):
       if not cell:
         continue
       ax.bar(index, cell.mean, 0.62, color=colors[method], zorder=2)
-      ax.errorbar(
-          index, cell.mean, cell.std or 0, color='#333333', capsize=4, lw=1.2,
-          zorder=3)
+      if cell.std is not None:
+        ax.errorbar(
+            index, cell.mean, cell.std, color='#333333', capsize=4, lw=1.2,
+            zorder=3)
       shift = 0.24 * np.linspace(-1, 1, len(cell.runs) + 2)[1:-1]
       ax.scatter(
           index + shift, cell.scores, 12, color='white',
@@ -141,6 +142,7 @@ def intervals(found):
             lw=2.5, solid_capstyle='butt')
     ax.set_title(title, fontsize=10)
     ax.grid(False, axis='y')
+    ax.use_sticky_edges = False
     ax.margins(x=0.08)
     if title not in STATISTICS:
       ax.axvline(0.5, color='#888888', ls='--', lw=1)
