@@ -11,6 +11,7 @@ setuptools.setup(
     version='0.1.0',
     description='Offline visual RL with online world models, in TensorFlow 2',
     license='MIT',
+    package_data={'coworld_tf.analysis': ['*.html', '*.json']},
     packages=setuptools.find_packages(
         include=['coworld_tf', 'coworld_tf.*', 'dreamerv2_base', 'envs']),
     python_requires='>=3.10,<3.13',
