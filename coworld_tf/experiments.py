@@ -7,23 +7,19 @@ Steps with equal names are the same command in all experiments of one scale,
 so experiments share what they have in common. Nothing here loads TensorFlow.
 """
 
+import functools
 import itertools
 import pathlib
 import typing
 
 from coworld_tf import inputs
+from coworld_tf.analysis import paper
 from dreamerv2_base import flags as command_line
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # The abbreviations of the paper.
 TASKS = {
-    'DC*': 'metaworld_door-close', 'BP': 'metaworld_button-press',
-    'WC': 'metaworld_window-close', 'HP': 'metaworld_handle-press',
-    'DC': 'metaworld_drawer-close', 'BT': 'metaworld_button-press-topdown',
-    'WW': 'dmc_walker_walk', 'WD': 'dmc_walker_downhill',
-    'WU': 'dmc_walker_uphill', 'WN': 'dmc_walker_nofoot',
-    'CR': 'dmc_cheetah_run', 'CD': 'dmc_cheetah_downhill',
-    'CU': 'dmc_cheetah_uphill', 'CN': 'dmc_cheetah_nopaw',
+    **{short: task for task, short in paper.SHORT.items()},
     'PG': 'robodesk_push_green'}
 METAWORLD = 'DC*', 'BP', 'WC', 'HP', 'DC', 'BT'
 # Overlays of configs/ by method. The last four are CoWorld without a part.
@@ -137,7 +133,7 @@ def dataset(policy, target, scale, out):
   """The step that makes the dataset of a target task."""
   task, size = TASKS[target], SCALES[scale]
   suite = task.partition('_')[0]
-  config = configuration(['--configs', suite, *size.overlays])
+  config = _merged(suite, *size.overlays)
   directory = out / 'data' / f'{policy}-{task}'
   argv = [
       '-m', 'coworld_tf.datasets', 'collect', '--task', task, '--policy',
@@ -173,9 +169,10 @@ def train(
   """
   suite = TASKS[target].partition('_')[0]
   size, overlays = SCALES[scale].overlays, METHODS[method]
+  # What a scale pins must not undo what makes a method.
   first, second = (
       (size, overlays) if (method, scale) == ('offline_dv2', 'paper')
-      else (overlays, size))
+      else (overlays[:1], (*size, *overlays[1:])))
   argv = ['--configs', suite, *first, *second]
   parts = [method]
   if method not in TARGET_ONLY:
@@ -186,7 +183,7 @@ def train(
     argv += ['--multi_source.candidates', *others]
   argv += ['--target_task', TASKS[target]]
   parts.append(TASKS[target])
-  config = configuration(argv)
+  config = _merged(suite, *first, *second)
   if (method, scale) == ('offline_dv2', 'paper'):
     argv += offline_dv2_schedule(config)
   if key and config.flat()[key] != value:
@@ -196,10 +193,9 @@ def train(
   logdir = out / 'runs' / name
   argv += [
       '--offline_dir', data.done.parent, '--logdir', logdir, '--seed', seed]
-  argv = tuple(map(str, argv))
-  configuration(argv)
   return Step(
-      name, ('train.py', *argv), (data.name,), logdir / 'summary.json')
+      name, ('train.py', *map(str, argv)), (data.name,),
+      logdir / 'summary.json')
 
 
 def offline_dv2_schedule(config):
@@ -218,6 +214,11 @@ def configuration(argv):
     ValueError, OSError: an overlay or flag is wrong.
   """
   return command_line.parse(list(argv), ROOT / 'configs')
+
+
+@functools.cache
+def _merged(*overlays):
+  return configuration(['--configs', *overlays])
 
 
 def _pair(experiment, text):

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-from coworld_tf import cli, experiments
+from coworld_tf import cli, estimates, experiments
 from dreamerv2_base import progress
 
 ROOT = experiments.ROOT
@@ -33,12 +33,20 @@ def main(argv=None):
         args.experiment, args.scale, args.out, args.seeds, args.pairs,
         args.methods)
   show(args, steps)
+  try:
+    with cli.input_errors():
+      times = estimates.estimate(
+          steps, args.scale, ROOT / args.out,
+          lambda text: print(f'# {text}', file=sys.stderr))
+  except KeyboardInterrupt:
+    return 130
+  show_times(args, steps, times)
   if not args.run:
     return 0
   # As for Ctrl-C, so that `kill` leaves no processes behind either.
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   signal.signal(signal.SIGINT, signal.default_int_handler)
-  execution = Execution(steps, args.jobs, ROOT / args.out / 'logs')
+  execution = Execution(steps, args.jobs, ROOT / args.out / 'logs', times)
   try:
     execution.run()
     finished = [step for step in steps if step.needs and is_done(step)]
@@ -110,6 +118,20 @@ def show(args, steps):
   print(command_line(compare(args, runs)), flush=True)
 
 
+def show_times(args, steps, times):
+  """Prints how long the steps take, and those that are left together."""
+  if not times:
+    print('\n# About a minute for each')
+    return
+  print('\n# Hours of each alone on this machine, from short runs with '
+        f'{estimates.UPDATES[args.scale]} updates')
+  for step in steps:
+    print(f'# {times[step.name] / 3600:10.2f}  {step.name}')
+  left = sum(times[x.name] for x in steps if not is_done(x))
+  print(f'# {left / 3600:10.2f}  all that is left, one after the other',
+        flush=True)
+
+
 def command_line(argv):
   """A command as a line of shell."""
   return shlex.join(['python', *argv])
@@ -138,16 +160,19 @@ def is_done(step):
 class Execution:
   """Runs steps, several at a time, each once those it needs are done."""
 
-  def __init__(self, steps, jobs, logs):
+  def __init__(self, steps, jobs, logs, times):
     """Prepares the steps that are not done.
 
     Args:
       steps: list of experiments.Step.
       jobs: number of processes.
       logs: directory of their output.
+      times: estimated seconds by name of the step, or empty.
     """
+    self.times, self.start = times, time.time()
     self.waiting = [step for step in steps if not is_done(step)]
     self.total, self.jobs, self.logs = len(self.waiting), jobs, logs
+    self.names = [step.name for step in self.waiting]
     self.running = {}  # Processes and start times by step.
     self.failed = {}  # Reasons by name.
     share = str(max(1, os.cpu_count() // jobs))
@@ -212,7 +237,18 @@ class Execution:
   def _say(self, text):
     left = len(self.waiting) + len(self.running)
     clock = time.strftime('%H:%M:%S')
-    print(f'{clock} [{self.total - left}/{self.total}] {text}', flush=True)
+    line = f'{clock} [{self.total - left}/{self.total}] {text}'
+    if left and left < self.total:
+      line += f', about {progress.duration(self._left())} left'
+    print(line, flush=True)
+
+  def _left(self):
+    """Seconds left, at the pace so far against the estimates."""
+    weights = {name: self.times.get(name, 1.0) for name in self.names}
+    unfinished = [*self.waiting, *self.running]
+    left = sum(weights[step.name] for step in unfinished)
+    done = sum(weights.values()) - left
+    return (time.time() - self.start) * left / done
 
   def _log(self, step):
     return self.logs / f'{step.name}.log'

@@ -6,8 +6,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from coworld_tf import evaluate
+from coworld_tf import evaluate, seeds
 from dreamerv2_base import driver
+from envs import worker
 
 
 class Simulator:
@@ -101,3 +102,32 @@ def test_statistics():
       {'mean': 2, 'stderr': 1, 'episodes': 2})
   assert evaluate.statistics([1, 3], [True, False])['success'] == 0.5
   assert evaluate.statistics([4]) == {'mean': 4, 'stderr': 0, 'episodes': 1}
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_seeds_are_none_of_training(seed):
+  log = []
+  run(8, 8, log, seed)
+  opened = {number for event, number in log if event == 'open'}
+  assert len(opened) == 8
+  assert all(2 ** 31 <= number < 2 ** 32 for number in opened)
+  assert all(
+      seeds.make(seed, stream, index) < 2 ** 31
+      for stream in range(10) for index in range(9))
+
+
+@pytest.mark.parametrize('task', [
+    'dmc_walker_downhill', 'metaworld_handle-press', 'robodesk_push_green',
+    'gym_HalfCheetah-v5'])
+def test_suites_take_the_highest_seed(task):
+  with worker.Worker(task, 2 ** 32 - 1, quality='fast') as env:
+    assert env.reset()['is_first']
+
+
+def test_further_functions_see_every_episode():
+  seen = []
+  evaluate.evaluate(
+      lambda seed: Simulator(seed, []),
+      lambda space: driver.RandomPolicy(space, 0), 3, 1, 0,
+      [lambda episode, index: seen.append(len(episode['reward']) - 1)])
+  assert seen == [1, 2, 3]

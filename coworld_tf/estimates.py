@@ -1,0 +1,201 @@
+"""How long steps take on this machine, from a short run of each method.
+
+A short run has the networks and batches of the real one, a few updates of each
+phase and short episodes. The seconds in its log tell the time of an update,
+together with the agent steps that go with it in a simulator. Of its
+evaluations the long one tells the time of a step in all their simulators, and
+the short one that of starting them. Not counted: checkpoints, and datasets
+beyond the training of their agent. A sequence of the Fisher information counts
+as an update.
+"""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+
+from coworld_tf import cli, evaluate, experiments, inputs
+from dreamerv2_base import files, logger
+
+# Updates of each phase; the first is not counted, because it compiles.
+UPDATES = {'paper': 4, 'small': 40}
+# Frames of an episode without a limit of ours.
+FRAMES = {'dmc': 1000, 'metaworld': 500, 'robodesk': 500}
+SHORT, LONG = 2, 10  # Episodes of the two evaluations.
+
+
+def estimate(steps, scale, out, say):
+  """Estimates the seconds of steps, each alone on the machine.
+
+  Args:
+    steps: list of experiments.Step.
+    scale: name in experiments.SCALES.
+    out: directory where measurements are kept.
+    say: function of a text that tells what is being measured.
+
+  Returns:
+    Dict of seconds by name of the step; empty at a scale that is not
+    measured, because a short run would be no shorter.
+
+  Raises:
+    ValueError: a short run failed.
+  """
+  if scale not in UPDATES:
+    return {}
+  path = out / 'measured.json'
+  known = json.loads(path.read_text()) if path.exists() else {}
+  found = {}
+  for step in steps:
+    argv = arguments(step, scale)
+    config = experiments.configuration(argv)
+    suite = evaluate.task(config).partition('_')[0]
+    key = f'{config.method} {suite}'
+    if key not in known:
+      say(f'measuring {key}')
+      known[key] = measure(argv, config, UPDATES[scale])
+      out.mkdir(parents=True, exist_ok=True)
+      with files.replacing(path) as temporary:
+        temporary.write_text(json.dumps(known, indent=2) + '\n')
+    length = config.time_limit or FRAMES[suite] // config.action_repeat
+    found[step.name] = seconds(config, length, known[key])
+  return found
+
+
+def arguments(step, scale):
+  """Arguments of train.py for a run, or for the agent of a dataset."""
+  if step.needs:
+    return list(step.argv[1:])
+  value = lambda key: step.argv[step.argv.index(key) + 1]
+  start = step.argv.index('--agent_configs') + 1
+  end = step.argv.index('--')
+  size = experiments.SCALES[scale]
+  limit = value('--time_limit') if '--time_limit' in step.argv else 0
+  return list(map(str, [
+      '--configs', *step.argv[start: end], '--method', 'dreamerv2', '--task',
+      value('--task'), '--quality', value('--quality'), '--time_limit', limit,
+      '--schedule.source_pretrain', size.frames // size.block,
+      '--schedule.source_steps', size.block, '--evaluation.source_episodes',
+      10, '--evaluation.final_episodes', 10]))
+
+
+def measure(argv, config, updates):
+  """Makes a short run; returns seconds by phase, of a step and of a start.
+
+  Args:
+    argv: arguments of train.py for the real run.
+    config: what they stand for.
+    updates: of each phase.
+
+  Raises:
+    ValueError: the run failed.
+  """
+  # An episode that is stored has a row more than steps.
+  length = config.dataset.length + 10
+  frames = updates * config.action_repeat * config.train_every
+  short = {
+      'time_limit': length, 'log_every': 1, 'pretrain': 0,
+      'checkpoint_every': 10 ** 6, 'schedule.warmup': 1, 'schedule.rounds': 1,
+      'schedule.prefill': 2 * length * config.action_repeat,
+      'schedule.source_pretrain': 2, 'schedule.source_steps': frames,
+      'schedule.target_blocks': 2, 'schedule.target_steps': frames,
+      'schedule.model_updates': updates, 'ewc.sequences': 1,
+      'evaluation.target_episodes': SHORT, 'evaluation.source_episodes': SHORT,
+      'evaluation.final_episodes': LONG}
+  with tempfile.TemporaryDirectory() as directory:
+    short['logdir'] = f'{directory}/run'
+    if inputs.target_tasks(config):
+      short['offline_dir'] = f'{directory}/data'
+      _python(
+          '-m', 'coworld_tf.datasets', 'collect', '--task', config.target_task,
+          '--steps', 3 * length * config.action_repeat, '--time_limit', length,
+          '--action_repeat', config.action_repeat, '--quality', config.quality,
+          '--out', short['offline_dir'])
+    _python('train.py', *_without(argv, short), *(
+        f'--{key}={value}' for key, value in short.items()))
+    records = logger.read_metrics(f'{directory}/run/metrics.jsonl')
+  return times(records, length, config.evaluation.envs)
+
+
+def times(records, length, envs):
+  """Seconds by phase, of a step and of a start, from the log of a short run.
+
+  Args:
+    records: of metrics.jsonl, with a line for each update and evaluation.
+    length: agent steps of an episode.
+    envs: simulators of an evaluation.
+  """
+  groups = []
+  for before, record in zip([{}, *records], records):
+    if record['phase'] != before.get('phase'):
+      groups.append((record['phase'], [before.get('seconds', 0.0)]))
+    groups[-1][1].append(record['seconds'])
+  # Later blocks replace earlier ones, which compile and load more.
+  spans = {
+      phase: (marks[-1] - marks[1]) / (len(marks) - 2)
+      for phase, marks in groups if not phase.startswith('evaluate')
+      and len(marks) > 2}
+  evaluations = {phase: marks[-1] - marks[0] for phase, marks in groups}
+  first = evaluations.get('evaluate_target', evaluations.get(
+      'evaluate_source'))
+  long, short = [math.ceil(count / envs) * length for count in (LONG, SHORT)]
+  step = max(evaluations['evaluate_final'] - first, 0.0) / (long - short)
+  return {
+      **spans, 'step': step, 'start': max(first - short * step, 0.0)}
+
+
+def seconds(config, length, known):
+  """Seconds of a run.
+
+  Args:
+    config: its configuration.
+    length: agent steps of an episode.
+    known: what `times` gives.
+  """
+  with cli.quiet_loading():
+    from coworld_tf import methods
+  amounts, repeat = config.evaluation, config.action_repeat
+  updates = lambda frames: frames // (repeat * config.train_every)
+  source = known.get('source', 0.0)
+  model = known.get('target_model', known.get('target', 0.0))
+  total = config.pretrain * source
+  for phase, amount, _ in methods.make_blocks(config):
+    match phase:
+      case 'evaluate_source' | 'evaluate_target':
+        domain = phase.partition('_')[2]
+        total += _evaluation(
+            amounts[f'{domain}_episodes'], amounts.envs, length, known)
+      case 'evaluate_random' | 'evaluate_final':
+        total += _evaluation(
+            amounts.final_episodes, amounts.envs, length, known)
+      case 'prefill':
+        total += amount / repeat * known['step']
+      case 'source' | 'source_aligned' | 'target':
+        total += updates(amount) * known.get(phase, source)
+      case 'target_model' | 'target_model_alone' | 'hand_over':
+        total += amount * model
+  return total
+
+
+def _evaluation(episodes, envs, length, known):
+  return known['start'] + math.ceil(episodes / envs) * length * known['step']
+
+
+def _without(argv, keys):
+  """Leaves out flags with their values."""
+  kept, keep = [], True
+  for word in argv:
+    if word.startswith('--'):
+      keep = word[2:] not in keys
+    if keep:
+      kept.append(word)
+  return kept
+
+
+def _python(*argv):
+  result = subprocess.run(
+      [sys.executable, *map(str, argv)], cwd=experiments.ROOT,
+      capture_output=True, text=True)
+  if result.returncode:
+    last = (result.stderr.strip().splitlines() or ['no message'])[-1]
+    raise ValueError(f'a short run to measure the time failed: {last}')
