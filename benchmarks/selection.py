@@ -30,16 +30,16 @@ RESULTS = ROOT / 'benchmarks' / 'results' / 'selection.json'
 TARGET = 'dmc_walker_downhill'
 SOURCES = 'dmc_walker_downhill', 'dmc_cheetah_run', 'dmc_hopper_stand'
 EPISODES = 8  # Of each dataset.
-ALIGNED = 100  # Updates with stage A at the end.
+ALIGNED = 50  # Updates with stage A at the end.
 FLAGS = (
     '--configs dmc multi_source small '
     f"--target_task {TARGET} --multi_source.candidates {' '.join(SOURCES)} "
     '--encoder.cnn_depth 4 --decoder.cnn_depth 4 --rssm.stoch 8 '
     '--rssm.discrete 8 --rssm.deter 64 --rssm.hidden 64 --reward_head.units '
     '64 --actor.units 64 --critic.units 64 --dataset.batch 4 '
-    '--dataset.length 8 --time_limit 50 --align.reduction mean')
-# What `same_encoder` can be, and how the table calls it.
-STARTS = {'own': 'False', 'same': 'True'}
+    '--dataset.length 8 --time_limit 50 --align.reduction mean '
+    '--multi_source.batches 10')
+STARTS = 'own', 'same'  # Initial weights of the encoders.
 
 
 def main(argv=None):
@@ -51,7 +51,7 @@ def main(argv=None):
   add = parser.add_argument
   add('--seeds', type=int, nargs='+', default=list(range(10)), metavar='SEED',
       help='of episodes and weights')
-  add('--updates', type=int, nargs='+', default=[100, 200, 400, 800],
+  add('--updates', type=int, nargs='+', default=[50, 100, 200],
       metavar='N', help='of each world model before a selection')
   add('--data', type=pathlib.Path, default=ROOT / 'runs' / 'selection',
       metavar='DIR', help='directory of the episodes, made where they miss')
@@ -75,9 +75,11 @@ def main(argv=None):
     data = collect_data(config, args.data, seed)
     for name in STARTS:
       # Assigned instead of built anew, so that graphs are compiled once.
-      fresh = make_learner(make_config(seed, name), images, actions)
-      for ours, new in zip(learner.variables, fresh.variables, strict=True):
-        ours.assign(new)
+      fresh = make_learner(make_config(seed), images, actions)
+      if name == 'same':
+        for source in fresh.sources:
+          copy(fresh.target.wm.encoder, source.wm.encoder)
+      copy(fresh, learner)
       result['runs'].append({
           'seed': seed, 'encoders': name,
           **run(config, learner, data, seed, args.updates, bar)})
@@ -90,11 +92,9 @@ def main(argv=None):
   return 0
 
 
-def make_config(seed=0, encoders='own'):
-  """Parses the flags for a seed and a start of the encoders."""
-  return flags.parse([
-      *FLAGS.split(), '--seed', str(seed), '--multi_source.same_encoder',
-      STARTS[encoders]], ROOT / 'configs')
+def make_config(seed=0):
+  """Parses the flags for a seed."""
+  return flags.parse([*FLAGS.split(), '--seed', str(seed)], ROOT / 'configs')
 
 
 def make_learner(config, images, actions):
@@ -104,6 +104,12 @@ def make_learner(config, images, actions):
       for index, space in enumerate(actions)]
   return methods.make_learner(
       config, sources, target, list(methods.make_blocks(config)))
+
+
+def copy(module, other):
+  """Gives the variables of a module to another of the same structure."""
+  for ours, theirs in zip(module.variables, other.variables, strict=True):
+    theirs.assign(ours)
 
 
 def collect_data(config, directory, seed):
@@ -244,6 +250,9 @@ def describe(stages):
       'smallest_spread_selected': int(smallest),
       'related_centred': int(first('centred')),
       'related_standardized': int(first('standardized')),
+      'related_correlated_most': sum(
+          np.argmax(np.divide(x['covariance'], np.sqrt(x['spread']))) == 0
+          for x in stages).item(),
       'distance': mean('distance'), 'spread': mean('spread'),
       'covariance': mean('covariance'),
       # Of the distance with the spread, and with the variance of the

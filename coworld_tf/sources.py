@@ -34,9 +34,6 @@ class MultiSource(tf.Module):
     self.pairs = [
         pair.CoWorldPair(config, source, target, eta_steps, prefill_steps)
         for source in sources]
-    if config.multi_source.same_encoder:
-      for source in sources:
-        _copy(target.wm.encoder, source.wm.encoder)
     count = len(sources)
     make = lambda value, dtype: tf.Variable(
         value, trainable=False, dtype=dtype)
@@ -97,8 +94,3 @@ class MultiSource(tf.Module):
         self.target.wm.encoder(obs),
         [source.wm.encoder(obs) for source in self.sources],
         self.config.align.reduction)
-
-
-def _copy(module, other):
-  for ours, theirs in zip(module.variables, other.variables, strict=True):
-    theirs.assign(ours)
