@@ -19,11 +19,8 @@ def read_config(logdir):
   path = logdir / 'config.yaml'
   if not path.exists():
     raise FileNotFoundError(f'{logdir}: holds no run of train.py')
-  config = configs.Config(configs.load(path))
-  keys = [set(x.flat()) for x in (config, flags.parse([], CONFIGS))]
-  for key in sorted(keys[0] ^ keys[1]):
-    raise ValueError(
-        f"{path}: '{key}' is not a setting of both this version and the run's")
+  # Settings that came later than the run have their defaults.
+  config = configs.merge(flags.parse([], CONFIGS), configs.load(path), path)
   inputs.check(config)
   return config
 

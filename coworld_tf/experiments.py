@@ -184,8 +184,8 @@ def train(
   argv += ['--target_task', TASKS[target]]
   parts.append(TASKS[target])
   config = _merged(suite, *first, *second)
-  if (method, scale) == ('offline_dv2', 'paper'):
-    argv += offline_dv2_schedule(config)
+  if method == 'offline_dv2':
+    argv += offline_dv2_schedule(config, scale)
   if key and config.flat()[key] != value:
     argv += [f'--{key}', value]
     parts.append(f"{key.rpartition('.')[2]}_{value}")
@@ -198,13 +198,25 @@ def train(
       logdir / 'summary.json')
 
 
-def offline_dv2_schedule(config):
-  """Flags for the paper's 300,000 updates, of which 25,000 of the model."""
-  frames = 5000 * config.train_every * config.action_repeat
+def offline_dv2_schedule(config, scale):
+  """Flags for the updates of model and policy, which are apart.
+
+  At the scale of the paper its 300,000 updates, of which V-D4RL's 25,000 of
+  the model. Otherwise those of a target of CoWorld, half of them of the model.
+  """
+  per_update = config.train_every * config.action_repeat
+  if scale == 'paper':
+    return [
+        '--schedule.warmup', 1, '--schedule.model_updates', 25000,
+        '--schedule.rounds', 11, '--schedule.target_blocks', 5,
+        '--schedule.target_steps', 5000 * per_update]
+  amounts = config.schedule
+  blocks = amounts.rounds * amounts.target_blocks
+  model = amounts.warmup * amounts.model_updates
+  half = (model + blocks * (amounts.target_steps // per_update)) // 2
   return [
-      '--schedule.warmup', 1, '--schedule.model_updates', 25000,
-      '--schedule.rounds', 11, '--schedule.target_blocks', 5,
-      '--schedule.target_steps', frames]
+      '--schedule.warmup', 1, '--schedule.model_updates', half,
+      '--schedule.target_steps', half // blocks * per_update]
 
 
 def configuration(argv):

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from coworld_tf import experiments, inputs
+from coworld_tf import experiments, inputs, schedule
 from coworld_tf.analysis import paper
 from coworld_tf.datasets import collect, online
 
@@ -109,6 +109,18 @@ def test_budgets_of_the_paper():
   assert run.dataset.batch == 64 and run.rssm.deter == 200
   other, = runs('table3', 'paper', OUT, [0], ['CR-CN'], ['coworld'])
   assert config(other).rssm.deter == 600 and config(other).discount == 0.995
+
+
+def test_offline_methods_make_as_many_updates():
+  found = []
+  for method in ('dreamerv2_offline', 'offline_dv2'):
+    run, = runs('table3', 'small', OUT, [0], ['WW-WD'], [method])
+    blocks = list(schedule.offline(**config(run).schedule))
+    per_update = config(run).action_repeat * config(run).train_every
+    found.append((
+        schedule.total(blocks, 'target_model'),
+        schedule.total(blocks, 'target') // per_update))
+  assert found == [(500, 2500), (1500, 1500)]
 
 
 def test_experiments_share_steps():
