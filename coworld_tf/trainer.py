@@ -56,15 +56,7 @@ class Trainer:
     self.manager = tf.train.CheckpointManager(
         self.checkpoint, str(logdir / 'checkpoints'), max_to_keep=2)
     self.log = logging.getLogger(__name__)
-    if self.manager.latest_checkpoint:
-      status = self.checkpoint.restore(self.manager.latest_checkpoint)
-      status.assert_consumed()
-      if self.block < len(self.blocks):
-        self.log.info(
-            'continuing at block %d of %d, update %d', self.block + 1,
-            len(self.blocks), self.step)
-      else:
-        self.log.info('this run is finished')
+    self._restore()
     for name in ('metrics.jsonl', evaluations.NAME):
       logger.rewind(logdir / name, self.step)
     self.logger = logger.Logger(logdir)
@@ -84,6 +76,18 @@ class Trainer:
         'select': self._select,
         'target_model': self._target_model,
         'target': self._target}
+
+  def _restore(self):
+    if not self.manager.latest_checkpoint:
+      return
+    status = self.checkpoint.restore(self.manager.latest_checkpoint)
+    status.assert_consumed()
+    if self.block < len(self.blocks):
+      self.log.info(
+          'continuing at block %d of %d, update %d', self.block + 1,
+          len(self.blocks), self.step)
+    else:
+      self.log.info('this run is finished')
 
   @property
   def step(self):

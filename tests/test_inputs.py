@@ -91,7 +91,7 @@ def test_candidates_of_several_sources():
   tasks = 'dmc_walker_walk', 'metaworld_door-close'
   check(*tasks)
   for words, call in {
-      'candidates is not set': check,
+      'candidates is not set': lambda: inputs.check(parse('multi_source')),
       'walker_walk is given more than once': lambda: check(*tasks, tasks[0]),
       'walker_wolk': lambda: check('dmc_walker_wolk'),
       'from_source is for one source': lambda: check(
