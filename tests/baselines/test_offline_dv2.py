@@ -10,6 +10,14 @@ from dreamerv2_base import agent
 
 VECTOR = {'vector': gymnasium.spaces.Box(-9, 9, (5,), np.float32)}
 BOX = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+# What the toy below needs to be learned within seconds.
+TOY = {
+    'compile': 'graph', 'encoder.mlp_layers': [32],
+    'decoder.mlp_layers': [32], 'rssm.stoch': 8, 'rssm.discrete': 8,
+    'rssm.deter': 32, 'rssm.hidden': 64, 'rssm.norm_gru': False,
+    'reward_head.units': 32, 'actor.units': 32, 'critic.units': 32,
+    'model_opt.lr': 2e-3, 'actor_opt.lr': 3e-3, 'critic_opt.lr': 1e-3,
+    'imag_horizon': 5, 'discount': 0.9}
 
 
 @pytest.fixture(scope='module')
@@ -191,3 +199,80 @@ def test_one_head_cannot_be_penalized(make):
   with pytest.raises(ValueError, match='rssm.ensemble: 1 prior head'):
     make({'rssm.ensemble': 1})
   make({'rssm.ensemble': 1, 'offline_dv2.penalty': 0.0})
+
+
+def toy(seed, batch=32, length=6):
+  """A point that actions push; data know one corner, rewards grow outwards.
+
+  Actions lie in [-0.8, -0.2], and the reward is what the first one moves.
+  """
+  rng = np.random.default_rng(seed)
+  action = rng.uniform(-0.8, -0.2, [batch, length, 2]).astype('f4')
+  action[:, 0] = 0
+  # Relative to where actions of -0.5 lead in the long run.
+  place = np.zeros([batch, length, 2], 'f4')
+  place[:, 0] = rng.normal(0, 0.3, [batch, 2])
+  for t in range(1, length):
+    push = action[:, t] + 0.5 + rng.normal(0, 0.1, [batch, 2])
+    place[:, t] = 0.8 * place[:, t - 1] + push
+  view = np.random.default_rng(9).normal(0, 10, [2, 5]).astype('f4')
+  flags = np.zeros([2, batch, length], bool)
+  flags[0, :, 0] = True
+  data = {
+      'vector': place @ view, 'action': action, 'reward': place[..., 0],
+      'is_first': flags[0], 'is_last': flags[1], 'is_terminal': flags[1]}
+  return {key: tf.constant(x) for key, x in data.items()}
+
+
+@pytest.fixture(scope='module')
+def modelled(make):
+  """A learner after phase 1 on the toy."""
+  learner = make(TOY, seed=0)
+  for seed in range(300):
+    learner.train_target_model(toy(seed))
+  return learner
+
+
+def spread(learner, data, action):
+  """Disagreement after one more action [B, L, A], mean over each sequence."""
+  rssm = learner.target.wm.rssm
+  post = learner._posteriors(data, tf.constant([0, 1]))
+  flat = lambda x: tf.reshape(x, [-1, *x.shape[2:]])
+  prior = rssm.img_step(
+      {key: flat(x) for key, x in post.items()}, flat(action),
+      tf.constant([3, 4]))
+  stats = rssm.prior_stats(prior['deter'][None])
+  value = offline_dv2.disagreement(rssm.get_dist(stats).mean())
+  return tf.reduce_mean(tf.reshape(value, action.shape[:2]), 1).numpy()
+
+
+def test_heads_disagree_where_there_are_no_data(modelled):
+  data, rng = toy(99999), np.random.default_rng(0)
+  known = rng.uniform(-0.8, -0.2, [32, 6, 2]).astype('f4')
+  anywhere = rng.uniform(-1, 1, [32, 6, 2]).astype('f4')
+  size = 5 * np.std(data['vector'])
+  noise = {**data, 'vector': tf.constant(
+      rng.normal(0, size, [32, 6, 5]).astype('f4'))}
+  inside = spread(modelled, data, known)
+  for name, outside in [
+      ('any action', spread(modelled, data, anywhere)),
+      ('out of range', spread(modelled, data, 3 * anywhere)),
+      ('other corner', spread(modelled, data, -known)),
+      ('noise observed', spread(modelled, noise, known))]:
+    rise = outside - inside  # By sequence, since its steps are no samples.
+    error = np.std(rise, ddof=1) / np.sqrt(len(rise))
+    assert rise.mean() > 3 * error, (name, rise.mean(), error)
+
+
+def test_penalty_keeps_the_policy_near_the_data(make, modelled):
+  change = {}
+  for penalty in (0.0, 10.0):
+    learner = make({**TOY, 'offline_dv2.penalty': penalty}, seed=0)
+    for var, known in zip(
+        learner.variables, modelled.variables, strict=True):
+      var.assign(known)
+    history = [
+        float(learner.train_target(toy(50000 + update))['disagreement'])
+        for update in range(60)]
+    change[penalty] = np.mean(history[-10:]) / np.mean(history[:10])
+  assert change[10.0] < 0.95 and change[0.0] > 1.1, change
