@@ -74,9 +74,10 @@ class CoWorldPair(tf.Module):
     return tf.maximum(1.0 - tf.cast(step, tf.float32) / 2e5, 0.2)
 
   def hand_over(self):
-    """Starts the target's world model from the source's."""
+    """Starts the target's world model from the source's; no metrics."""
     for peer, ours in self._model_pairs():
       ours.assign(peer)
+    return {}
 
   def _check_same_shapes(self):
     for peer, ours in self._model_pairs():

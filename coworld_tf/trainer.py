@@ -216,7 +216,8 @@ class Trainer:
       self.learner.consolidate(next(data))
       return 1
     self._loop(block.amount, step, 'sequence')
-    self.learner.hand_over()
+    self.logger.add(self.learner.hand_over(), 'target')
+    self._write()
 
   def _select(self, block):
     """Chooses the source to learn with from here on."""

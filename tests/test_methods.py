@@ -108,6 +108,10 @@ def test_hand_over_goes_on_where_it_stopped(dataset, tmp_path):
   assert int(trainer.block) == count and int(trainer.learner.count) == 0
   trainer.run()
   assert int(trainer.learner.count) == 3 and trainer.target.updates == 2
+  record, = [
+      x for x in logger.read_metrics(tmp_path / 'metrics.jsonl')
+      if 'target/fisher_actor' in x]
+  assert record['phase'] == 'hand_over' and record['target/fisher_encoder'] > 0
   source, target = trainer.learner.sources[0], trainer.target
   assert int(target.ac.updates) == int(source.ac.updates) + 2
   again = make()

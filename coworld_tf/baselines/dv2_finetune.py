@@ -40,7 +40,11 @@ class Finetune(tf.Module):
     """Learns from a source sequence what to keep: here, nothing."""
 
   def hand_over(self):
-    """Copies what the source learned, but no state of its optimizers."""
+    """Copies what the source learned, but no state of its optimizers.
+
+    Returns:
+      Dict of scalar metrics.
+    """
     ours = modules(self.target)
     for name, module in modules(self.source).items():
       for peer, var in zip(
@@ -49,6 +53,7 @@ class Finetune(tf.Module):
     # With its counters, schedules go on and the slow critic stays as it is.
     self.target.step.assign(self.source.step)
     self.target.ac.updates.assign(self.source.ac.updates)
+    return {}
 
 
 def model_modules(learner):

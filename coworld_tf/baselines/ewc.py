@@ -75,6 +75,11 @@ class FinetuneEWC(dv2_finetune.Finetune):
         square.assign_add(tf.square(grad))
     self.count.assign_add(1)
 
+  def hand_over(self):
+    """Copies the source; returns its Fisher sums as metrics."""
+    super().hand_over()
+    return {f'fisher_{name}': x for name, x in self.fisher_sums().items()}
+
   def fisher_sums(self):
     """Returns module -> sum of the Fisher information, without the floor."""
     return {
