@@ -182,7 +182,7 @@ def look(learner, batches):
   distances = lambda embeds: listed(
       state_alignment.distances(embeds[-1], embeds[:-1], 'mean'))
   return {
-      'selected': int(metrics['selected']),
+      'selected': int(learner.selected),
       'distance': listed(metrics[f'distance_{i}'] for i in range(count)),
       'spread': listed(covariance(x, x) for x in peers),
       'target_spread': listed([covariance(ours, ours)])[0],

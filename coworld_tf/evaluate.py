@@ -138,6 +138,8 @@ def parse_arguments(argv=None):
 
 def check(args):
   """Raises ValueError for numbers that are too small."""
+  if args.seed >= 2 ** 31:
+    raise ValueError(f'--seed is {args.seed}: must be below {2 ** 31}')
   lowest = {'episodes': 1, 'seed': 0, 'envs': 1, 'videos': 0}
   for name, low in lowest.items():
     value = getattr(args, name)
@@ -158,7 +160,9 @@ def load(config, args):
   """
   with cli.quiet_loading():
     from coworld_tf import methods
-  images, simulators = methods.spaces(config)
+  # Only a shared agent has actions that depend on the source.
+  tasks = methods.tasks(config) if inputs.is_shared(config) else [task(config)]
+  images, simulators = methods.spaces(config, tasks)
   space = methods.agent_spaces(config, simulators)[-1]
   learner, path = checkpoints.load_agent(
       config, args.logdir, images['image'], space, args.checkpoint)

@@ -49,7 +49,8 @@ class Evaluator:
     name = 'random' if random else domain
     LOG.info('%s: %s policy, %d episodes', label, name, count)
     learner, replay, make_env = self.domains[domain]
-    if not random and learner.updates > 0:
+    # What was handed over has made no updates itself.
+    if not random and learner.updates + learner.ac.updates > 0:
       self._predict(domain, learner, replay)
     def make_policy(space):
       if random:
@@ -78,6 +79,7 @@ class Evaluator:
     self.logger.scalar(f'{name}/length', np.mean(result['lengths']))
     self.logger.video(f'{name}/episode', result['video'])
     kept = {key: result[key] for key in ('returns', 'lengths', 'successes')}
+    kept['envs'] = self.config.evaluation.envs
     with (self.logdir / NAME).open('a') as file:
       file.write(json.dumps({'policy': name, **position, **kept}) + '\n')
 

@@ -46,7 +46,8 @@ LOWEST = {
     'seed': 0, 'dataset.batch': 1, 'dataset.length': 2, 'imag_horizon': 2,
     'train_every': 1, 'action_repeat': 1, 'log_every': 1,
     'slow_target_update': 1, 'multi_source.batches': 1, 'ewc.sequences': 1,
-    'ewc.weight': 0, 'ewc.floor': 0, 'evaluation.envs': 1,
+    'rssm.ensemble': 1, 'offline_dv2.penalty': 0, 'ewc.weight': 0,
+    'ewc.floor': 0, 'evaluation.envs': 1,
     'evaluation.target_episodes': 1, 'evaluation.source_episodes': 1,
     'evaluation.final_episodes': 1}
 
@@ -82,6 +83,12 @@ def check(config):
     envs.check_task(task)
   if config.method == 'multi_source':
     check_candidates(config)
+  if config.method == 'offline_dv2':
+    for key in ('schedule.warmup', 'schedule.model_updates'):
+      if flat[key] < 1:
+        raise ValueError(
+            f'{key}: {flat[key]} must be at least 1, or the policy of '
+            'offline_dv2 would learn in an untrained model')
 
 
 def task_keys(config):
@@ -101,6 +108,11 @@ def source_tasks(config):
 def target_tasks(config):
   """Returns a list of the task of the offline data, if it has any."""
   return [config.target_task] if METHODS[config.method][1] else []
+
+
+def is_shared(config):
+  """Whether one agent serves both source and target."""
+  return config.method in ('dv2_finetune', 'dv2_finetune_ewc')
 
 
 def check_candidates(config):

@@ -29,7 +29,7 @@ def build(config, logdir, target_replay):
     ValueError: parts of the configuration do not fit together.
     WorkerError: a simulator does not start.
   """
-  images, simulators = spaces(config)
+  images, simulators = spaces(config, tasks(config))
   if target_replay:
     check_dataset(target_replay, images['image'], simulators[-1])
   actions = agent_spaces(config, simulators)
@@ -53,18 +53,22 @@ def build(config, logdir, target_replay):
       config, logdir, learner, blocks, collectors, target_replay, make_target)
 
 
-def spaces(config):
-  """Asks the simulators what they see and do.
+def tasks(config):
+  """Returns the tasks of all sources, then of the target if there is one."""
+  return [*inputs.source_tasks(config), *inputs.target_tasks(config)]
+
+
+def spaces(config, names):
+  """Asks the simulators of tasks what they see and do.
 
   Returns:
-    Name -> space of what agents see, and the action spaces of all sources,
-    then of the target if there is one.
+    Name -> space of what agents see, and the action space of each task.
 
   Raises:
     WorkerError: a simulator does not start.
   """
   images, actions = [], []
-  for task in [*inputs.source_tasks(config), *inputs.target_tasks(config)]:
+  for task in names:
     # Without restarts, since what fails here is the user's to fix.
     with worker.Worker(task, **settings(config)) as env:
       images.append(env.obs_space['image'])
@@ -82,9 +86,14 @@ def agent_spaces(config, simulators):
     return list(simulators)
   *online, target = simulators
   adapt, index = config.coworld.action_adapter, config.coworld.semantic_index
-  if config.method.startswith('dv2_finetune'):
-    # One agent for both, so both have the larger size.
+  if inputs.is_shared(config):
     source, = online
+    choices = any(map(driver.is_discrete, (source, target)))
+    if choices and source != target:
+      raise ValueError(
+          f'{config.method}: one agent cannot have the actions {source} of '
+          f'the source and {target} of the target; use other tasks')
+    # Both have the larger size.
     return [action_adapter.source_space('pad_max', source, target),
             action_adapter.source_space('pad_max', target, source)]
   return [

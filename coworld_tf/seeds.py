@@ -7,11 +7,12 @@ import numpy as np
 
 
 def make(seed, *stream):
-  """Returns a seed below 2 ** 31 for a stream, as no other stream has it.
+  """Returns a seed below 2 ** 31 for a stream of random numbers.
 
   Args:
     seed: of the run.
-    stream: one of the constants, and what tells its parts apart.
+    stream: one of the constants, and what tells its parts apart, as many
+      numbers for each of them.
   """
   sequence = np.random.SeedSequence((seed, *stream))
   return int(sequence.generate_state(1)[0] // 2)

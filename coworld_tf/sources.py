@@ -67,7 +67,8 @@ class MultiSource(tf.Module):
       batches: iterable of dicts of [B, L, ...], at least one.
 
     Returns:
-      Dict of scalar metrics: all distances in nats, and the choice.
+      Dict of scalar metrics by source: distances in nats and, 1 or 0,
+      whether it is the choice.
     """
     found = tf.reduce_mean([self.distances(batch) for batch in batches], 0)
     index = state_alignment.nearest(found)
@@ -76,7 +77,10 @@ class MultiSource(tf.Module):
     self.last_distances.assign(found)
     metrics = {
         f'distance_{i}': value for i, value in enumerate(tf.unstack(found))}
-    return {**metrics, 'selected': tf.cast(index, tf.float32)}
+    # One-hot, so that means over updates are shares.
+    shares = tf.unstack(tf.one_hot(index, len(self.sources)))
+    metrics.update({f'selected_{i}': x for i, x in enumerate(shares)})
+    return metrics
 
   def _reselect(self, batch):
     return self.select([batch]) if self._at_each_step() else {}

@@ -7,7 +7,9 @@ A learner is a tf.Module whose variables all exist from the start, with
 
 and what the phases of its schedule need: functions from batches of sequences
 to metrics, `train_source_aligned(batch, target_batch)`, `train_target_model`,
-`train_target`; a `selected` source; `hand_over()` and `consolidate(batch)`.
+`train_target`, `consolidate` (one sequence, no metrics) and `select` (several
+batches); `hand_over()`, which also gives metrics; the index `selected` of a
+source and its counter `aligned_steps`.
 """
 
 import contextlib
@@ -16,7 +18,7 @@ import time
 
 import tensorflow as tf
 
-from coworld_tf import evaluations, seeds
+from coworld_tf import evaluations, inputs, seeds
 from dreamerv2_base import logger, progress
 
 
@@ -40,7 +42,6 @@ class Trainer:
     self.config, self.logdir, self.blocks = config, logdir, blocks
     self.learner, self.collectors = learner, collectors
     self.target, self.target_replay = learner.target, target_replay
-    # What is evaluated and counted: agent, data, simulators.
     self.domains = {x.name: (x.agent, x.replay, x.make_env)
                     for x in collectors}
     if self.target:
@@ -80,8 +81,13 @@ class Trainer:
   def _restore(self):
     if not self.manager.latest_checkpoint:
       return
-    status = self.checkpoint.restore(self.manager.latest_checkpoint)
-    status.assert_consumed()
+    path = self.manager.latest_checkpoint
+    try:
+      self.checkpoint.restore(path).assert_consumed()
+    except (AssertionError, ValueError, tf.errors.OpError):
+      raise ValueError(
+          f'{path}: damaged or of another version; choose another --logdir '
+          'to start a new run') from None
     if self.block < len(self.blocks):
       self.log.info(
           'continuing at block %d of %d, update %d', self.block + 1,
@@ -186,10 +192,9 @@ class Trainer:
         collector.name, self.learner.train_source_aligned, next(data),
         next(target_data)))
 
-  def _source_data(self, collector):
-    return self._data(
-        collector.replay, collector.agent.updates, 0, seeds.SOURCE_DATA,
-        collector.index)
+  def _source_data(self, source):
+    stream = seeds.SOURCE_DATA, source.index
+    return self._data(source.replay, source.agent.updates, 0, *stream)
 
   def _collect(self, block, collector, update):
     """Acts in the source, with an update every few agent steps."""
@@ -209,22 +214,23 @@ class Trainer:
   def _hand_over(self, block):
     """Gives what the source learned to the target."""
     source, = self.collectors
-    source.close()
-    data = self._data(
-        source.replay, self.done, 0, seeds.FISHER, batch=1)
+    data = self._data(source.replay, self.done, 0, seeds.FISHER, batch=1)
     def step(left):
       self.learner.consolidate(next(data))
       return 1
     self._loop(block.amount, step, 'sequence')
-    self.logger.add(self.learner.hand_over(), 'target')
-    self._write()
+    metrics = self.learner.hand_over()
+    if metrics:
+      self.logger.add(metrics, 'target')
+      self._write()
 
   def _select(self, block):
     """Chooses the source to learn with from here on."""
     data = self._data(self.target_replay, self.target.updates, 0, seeds.SELECT)
     metrics = self.learner.select(
         next(data) for _ in range(self.config.multi_source.batches))
-    self.log.info('%s: source %d', self._label(), self.learner.selected)
+    chosen = inputs.source_tasks(self.config)[int(self.learner.selected)]
+    self.log.info('%s: %s', self._label(), chosen)
     self.logger.add(metrics, 'target')
     self._write()
 
@@ -235,14 +241,17 @@ class Trainer:
     self._train_target(block.amount, self.learner.train_target_model)
 
   def _target(self, block):
-    per_update = self.config.action_repeat * self.config.train_every
-    self._train_target(block.amount // per_update, self.learner.train_target)
+    steps = self.config.train_every
+    updates = block.amount // (self.config.action_repeat * steps)
+    self._train_target(updates, self.learner.train_target, steps)
 
-  def _train_target(self, updates, train):
+  def _train_target(self, updates, train, steps=0):
+    """Makes updates, each of which stands for some agent steps."""
     data = self._data(
         self.target_replay, self.target.updates, 2, seeds.TARGET_DATA)
     def step(left):
       self._update('target', train, next(data))
+      self.target.step.assign_add(steps)
       return 1
     self._loop(updates, step)
 
@@ -283,9 +292,9 @@ class Trainer:
         int(start), prefetch))
     while True:
       begin = time.time()
-      batch = next(batches)
+      found = next(batches)
       self.waited += time.time() - begin
-      yield batch
+      yield found
 
   def _seed(self, *stream):
     return seeds.make(self.config.seed, *stream)

@@ -75,7 +75,7 @@ class ActorCritic(tf.Module):
     """Sets the unused dimensions of actions [..., A] to zero."""
     return action if self.mask is None else action * self.mask
 
-  def _used(self, policy, statistic, *args):
+  def used(self, policy, statistic, *args):
     """Returns a statistic of a policy, summed over its used dimensions."""
     if self.mask is None:
       return getattr(policy, statistic)(*args)
@@ -171,13 +171,13 @@ class ActorCritic(tf.Module):
           self.slow_critic if self.config.slow_baseline else self.critic)
       advantage = tf.stop_gradient(target[1:] - critic(feat).mode())
       action = tf.stop_gradient(seq['action'][1:-1])
-      score = self._used(policy, 'log_prob', action) * advantage
+      score = self.used(policy, 'log_prob', action) * advantage
       rho = 0.0
       if self.grad == 'both':
         rho = schedules.schedule(self.config.actor_grad_mix, self.step)
         metrics['actor_grad_mix'] = rho
       objective = rho * target[1:] + (1 - rho) * score
-    entropy = self._used(policy, 'entropy')
+    entropy = self.used(policy, 'entropy')
     scale = schedules.schedule(self.config.actor_ent, self.step)
     weight = tf.stop_gradient(seq['weight'][:-2])
     loss = -tf.reduce_mean(weight * (objective + scale * entropy))

@@ -215,7 +215,8 @@ class RestartingWorker:
     self._restarts += 1
     # SeedSequence tells (5, 1) from (5, 2) and from 5.
     sequence = np.random.SeedSequence([self._seed, self._restarts])
-    seed = int(sequence.generate_state(1)[0])
+    # Below 2 ** 31 or not as before: evaluations have seeds of their own.
+    seed = self._seed & 2 ** 31 | int(sequence.generate_state(1)[0]) >> 1
     _logger.warning(
         'warning: %s; going on with a new one, seed %d', event, seed)
     self._start(seed)

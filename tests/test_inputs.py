@@ -69,6 +69,7 @@ def test_misspelt_choice_is_named_with_the_others(key, value):
     ('schedule.prefill', 1), ('schedule.source_pretrain', -1),
     ('schedule.rounds', -1), ('schedule.target_steps', -1),
     ('imag_horizon', 1), ('dataset.length', 1), ('dataset.batch', 0),
+    ('rssm.ensemble', 0), ('offline_dv2.penalty', -1.0),
     ('slow_target_update', 0), ('evaluation.envs', 0), ('time_limit', 49)])
 def test_numbers_out_of_range_are_named(key, value):
   with pytest.raises(ValueError, match=f'^{key}: {value} '):
@@ -82,6 +83,25 @@ def test_method_without_a_simulator_needs_no_source():
     inputs.check(config)
     assert inputs.source_tasks(config) == []
     assert inputs.target_tasks(config) == ['dmc_walker_downhill']
+
+
+@pytest.mark.parametrize('size', ['small', 'paper', 'comparison'])
+@pytest.mark.parametrize('method, keys', {
+    'offline_dv2': ('imag_horizon', 'rssm.ensemble'),
+    'no_state_alignment': ('coworld.beta2',),
+    'no_reward_alignment': ('eta.final',),
+    'no_value_constraint': ('coworld.alpha',),
+    'brute_force': ('coworld.constraint',)}.items())
+def test_sizes_do_not_undo_a_method(method, keys, size):
+  before, after = parse(method).flat(), parse(method, size).flat()
+  for key in keys:
+    assert before[key] == after[key] != parse('coworld').flat()[key]
+
+
+def test_offline_dv2_needs_updates_of_the_model():
+  for key in ('schedule.warmup', 'schedule.model_updates'):
+    with pytest.raises(ValueError, match=f'^{key}: 0 must be at least 1'):
+      inputs.check(parse('offline_dv2', **{key: 0}))
 
 
 def test_candidates_of_several_sources():

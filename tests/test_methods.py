@@ -114,6 +114,8 @@ def test_hand_over_goes_on_where_it_stopped(dataset, tmp_path):
   assert record['phase'] == 'hand_over' and record['target/fisher_encoder'] > 0
   source, target = trainer.learner.sources[0], trainer.target
   assert int(target.ac.updates) == int(source.ac.updates) + 2
+  # Schedules go on: an update stands for five agent steps.
+  assert int(target.step) == int(source.step) + 10
   again = make()
   for ours, restored in zip(
       trainer.learner.variables, again.learner.variables, strict=True):

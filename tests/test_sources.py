@@ -63,7 +63,9 @@ def test_nearest_source_is_selected(make, batches, reduction, reduce):
     metrics = learner.select(iter(batches))
     assert learner.choices.numpy().tolist() == [
         count * (index == nearest) for index in range(3)]
-  assert int(learner.selected) == int(metrics.pop('selected')) == nearest
+  assert int(learner.selected) == nearest
+  assert [metrics.pop(f'selected_{i}') for i in range(3)] == [
+      i == nearest for i in range(3)]
   np.testing.assert_allclose(learner.last_distances, expected, 2e-5)
   np.testing.assert_array_equal(
       [metrics.pop(f'distance_{i}') for i in range(3)],
@@ -86,7 +88,8 @@ def test_each_step_learns_with_the_nearest(make, batches, step):
     nearest = int(np.argmin(expected))
     learner.selected.assign((nearest + 1) % 3)
     metrics = getattr(learner, step)(batch)
-    assert int(learner.selected) == int(metrics['selected']) == nearest
+    assert int(learner.selected) == nearest
+    assert metrics[f'selected_{nearest}'] == 1
     np.testing.assert_allclose(metrics['align_kl'], expected.min(), 2e-5)
     assert sum(learner.choices.numpy()) == count
 
@@ -100,7 +103,7 @@ def test_choice_stays_between_selections(make, batches, reselect, seeds):
       **learner.train_target_model(batches[0]),
       **learner.train_target(batches[1])}
   assert learner.selected == len(seeds) - 1
-  assert not {'selected', 'distance_0'} & set(metrics)
+  assert not {'selected_0', 'distance_0'} & set(metrics)
   assert not learner.choices.numpy().any()
 
 

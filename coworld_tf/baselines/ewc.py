@@ -44,10 +44,11 @@ class FinetuneEWC(dv2_finetune.Finetune):
     """Adds one source sequence to the Fisher information.
 
     Gradients are squared before they are averaged, so the batch must be one
-    sequence. The loss of the world model is that of training: free nats cut
-    the gradient of the KL here as they do there. For the actor, an action is
-    drawn at the last state; unlike the closed form for a Gaussian, this
-    serves every distribution and takes one gradient, not one per dimension.
+    sequence. The loss of the world model is that of training, free nats
+    included, though they cut a mean over the batch there. For the actor, an
+    action is drawn at the last state; unlike the closed form for a Gaussian,
+    this serves every distribution and takes one gradient, not one per
+    dimension.
 
     Args:
       batch: dict of [1, L, ...] as stored in episodes.
@@ -68,7 +69,8 @@ class FinetuneEWC(dv2_finetune.Finetune):
     feat = source.wm.rssm.get_feat(last)
     action = tf.stop_gradient(source.ac.act(feat, actor_seed))
     with tf.GradientTape() as tape:
-      score = tf.reduce_sum(log_prob(source.ac, feat, action))
+      policy = source.ac.actor(feat)
+      score = tf.reduce_sum(source.ac.used(policy, 'log_prob', action))
     grads.update(tape.gradient(score, actor))
     for name, squares in self.squares.items():
       for square, grad in zip(squares, grads[name], strict=True):
@@ -118,20 +120,6 @@ def anchored(learner):
   """Returns name -> module of the parts of an agent that are held."""
   return {
       **dv2_finetune.model_modules(learner), 'actor': learner.ac.actor}
-
-
-def log_prob(ac, feat, action):
-  """Returns log-probabilities [N] of actions, of their used dimensions.
-
-  Args:
-    ac: ActorCritic.
-    feat: features [N, F].
-    action: actions [N, A].
-  """
-  policy = ac.actor(feat)
-  if ac.mask is None:
-    return policy.log_prob(action)
-  return tf.reduce_sum(ac.mask * policy.distribution.log_prob(action), -1)
 
 
 def penalty(variables, anchors, fisher, weight):

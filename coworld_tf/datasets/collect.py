@@ -68,8 +68,10 @@ def from_simulator(args, request, before):
   with contextlib.ExitStack() as stack:
     with cli.input_errors():
       # Counting finished episodes in, so that a restart repeats none.
-      *env_seeds, policy_seed = np.random.SeedSequence(
-          [args.seed, before]).generate_state(args.envs + 1).tolist()
+      # Below 2 ** 31, since evaluations have those above.
+      sequence = np.random.SeedSequence([args.seed, before])
+      *env_seeds, policy_seed = (
+          sequence.generate_state(args.envs + 1) // 2).tolist()
       settings = {key: request[key] for key in inputs.SETTINGS}
       facts = {}
       # Without restarts, since what fails here is the user's to fix.

@@ -52,8 +52,13 @@ def distances(embed, peer_embeds, reduction='time_sum'):
 
 
 def nearest(distances):
-  """Index of the smallest of N distances, the lowest on ties (omega)."""
+  """Index of the smallest of N distances, the lowest on ties (omega).
+
+  What is not a number counts as the largest.
+  """
   # tf.argmin does not promise an order among ties.
   count = distances.shape[0]
+  distances = tf.where(
+      tf.math.is_nan(distances), distances.dtype.max, distances)
   smallest = distances == tf.reduce_min(distances)
   return tf.reduce_min(tf.where(smallest, tf.range(count), count))
