@@ -1,11 +1,11 @@
 """Reading runs: scores, names, curves, and what is wrong with files."""
 
-import json
+import itertools
 import pathlib
 
 import pytest
 
-from coworld_tf.analysis import comparison, paper, runs
+from coworld_tf.analysis import aggregates, comparison, paper, runs
 from tests.analysis import stored_runs
 
 
@@ -31,7 +31,9 @@ def test_run(tmp_path, data):
   assert run.data == 'medium_replay'
   assert run.curve == [(0, 0, 4), (150, 100, 12), (250, 200, 20)]
   assert run.video == path / 'videos' / 'target_episode-250.gif'
-  assert run.video_return == 10
+  assert run.spent == {
+      'source_frames': 1500, 'source_updates': 50, 'target_updates': 200,
+      'seconds': 5400}
   assert run.settings['episodes'] == 2 and run.settings['action_repeat'] == 2
   assert set(run.references) == {'random', 'dataset'}
 
@@ -44,24 +46,58 @@ def test_online_agent(tmp_path):
 
 def test_curve_without_counts(tmp_path):
   path = stored_runs.write(tmp_path / 'a')
-  (path / 'metrics.jsonl').unlink()
+  text = (path / 'evaluations.jsonl').read_text()
+  (path / 'evaluations.jsonl').write_text(
+      text.replace('target_updates', 'other'))
   assert runs.read(path).curve[1] == (150, None, 60)
 
 
+def test_updates_of_several_sources(tmp_path):
+  path = stored_runs.write(tmp_path / 'a', 'multi_source')
+  stored_runs.rewrite(
+      path / 'summary.json', source_updates=0, source_0_updates=20,
+      source_1_updates=30)
+  assert runs.read(path).spent['source_updates'] == 50
+
+
 def test_evaluation_of_the_program_is_preferred(tmp_path):
-  path = stored_runs.write(tmp_path / 'a')
-  (path / 'evaluation').mkdir()
-  (path / 'evaluation' / 'evaluation.json').write_text(json.dumps({
-      'returns': [1, 2, 3], 'lengths': [5] * 3, 'successes': [],
-      'episodes': 3, 'seed': 7, 'envs': 4, 'task': 'x',
-      'settings': {'quality': 'fast'}}))
+  path = stored_runs.write(tmp_path / 'a', video=True)
+  stored_runs.write_evaluation(path)
   run = runs.read(path)
   assert run.returns == [1, 2, 3] and run.origin == 'evaluate'
   assert run.settings['episodes'] == 3 and run.settings['envs'] == 4
   assert run.settings['quality'] == 'fast'
   assert run.settings['action_repeat'] == 2
   assert run.settings['seed of the simulators'] == 7
-  assert run.curve[-1][2] == 100
+  assert run.curve[-1][2] == 100 and run.aside == ''
+
+
+def test_video_is_of_the_scores(tmp_path):
+  path = stored_runs.write(tmp_path / 'a', video=True)
+  assert runs.read(path).video == path / 'videos' / 'target_episode-250.gif'
+  stored_runs.write_evaluation(path)
+  assert runs.read(path).video is None
+  video = path / 'evaluation' / 'videos' / 'episode-0-200.gif'
+  stored_runs.write_video(video)
+  assert runs.read(path).video == video
+  stored_runs.write_evaluation(path, videos=0)
+  assert runs.read(path).video is None
+
+
+@pytest.mark.parametrize('changes, words', [
+    ({'updates': 100}, 'scores of an earlier checkpoint left aside'),
+    ({'task': 'dmc_walker_walk'}, 'scores of another task left aside')])
+@pytest.mark.parametrize('method', ['coworld', 'dreamerv2'])
+def test_scores_of_something_else(tmp_path, method, changes, words):
+  path = stored_runs.write(tmp_path / 'a', method)
+  stored_runs.write_evaluation(path)
+  assert runs.read(path).origin == 'evaluate'
+  stored_runs.write_evaluation(path, **changes)
+  run = runs.read(path)
+  assert run.origin == 'training' and run.mean == 100
+  assert 'seed of the simulators' not in run.settings
+  file = path / 'evaluation' / 'evaluation.json'
+  assert run.aside == f'{words}: {file}'
 
 
 def test_folders_and_repetitions(tmp_path):
@@ -99,23 +135,67 @@ def test_sweep_sets_runs_apart(tmp_path):
       source='dmc_cheetah_run', override={
           'coworld.k': 0.3, 'coworld.alpha': 3.0}))
   paths.append(stored_runs.write(tmp_path / 'base', 'offline_dv2'))
-  low, high = 'coworld, coworld.k 0.3', 'coworld, coworld.k 0.5'
+  low, high = 'coworld, k 0.3', 'coworld, k 0.5'
   assert labels(*paths) == [low, low, high, high, low, 'offline_dv2']
+  # The most frequent value needs no name.
+  paths.append(stored_runs.write(
+      tmp_path / 'third', seed=2, override={'coworld.k': 0.5}))
+  assert labels(*paths) == [
+      low, low, 'coworld', 'coworld', low, 'offline_dv2', 'coworld']
+
+
+def test_grid_has_a_plain_reference(tmp_path, data):
+  usual = {'coworld.alpha': 2.0, 'coworld.beta2': 1.0, 'coworld.k': 0.3}
+  for key, value in [
+      (None, None), *itertools.product(['coworld.alpha'], (0.5, 5.0)),
+      *itertools.product(['coworld.beta2'], (0.1, 0.5, 5.0)),
+      *itertools.product(['coworld.k'], (0.1, 0.5))]:
+    for seed in range(2):
+      stored_runs.write(
+          tmp_path / 'runs' / f'{key}-{value}-{seed}', seed=seed, data=data,
+          override={**usual, **({key: value} if key else {})})
+  found = comparison.compare(runs.read_all([tmp_path / 'runs']))
+  assert found.methods == ['coworld', *(
+      f'coworld, {text}' for text in (
+          'alpha 0.5', 'alpha 5', 'beta2 0.1', 'beta2 0.5', 'beta2 5',
+          'k 0.1', 'k 0.5'))]
+  assert found.reference == 'coworld'
+  assert [method for method, _ in found.paper] == ['coworld']
+  assert all(len(cell.runs) == 2 for cell in found.cells.values())
 
 
 @pytest.mark.parametrize('name, line, text, message', [
     ('evaluations.jsonl', 2, '{"policy": "tar', 'line 2: damaged'),
     ('evaluations.jsonl', 3, '[1]', 'line 3: damaged'),
     ('evaluations.jsonl', 4, '{"policy": "target", "step": 1}',
-     "line 4: there is no 'returns', the run is of another version"),
+     "line 4: there is no 'returns', it is of another version"),
     ('evaluations.jsonl', 4,
      '{"policy": "target", "step": 1, "returns": [NaN]}',
      "line 4: 'returns' is no list of finite numbers"),
     ('evaluations.jsonl', 4,
      '{"policy": "target", "step": 1, "returns": []}', 'line 4'),
-    ('metrics.jsonl', 3, '{"step"', 'line 3: damaged'),
+    ('evaluations.jsonl', 4, '{"policy": "target", "step": 1, '
+     '"returns": [1, 2], "successes": [true]}',
+     "line 4: 'successes' is no list of 2 values"),
+    ('evaluations.jsonl', 4, '{"policy": "target", "step": 1, '
+     '"returns": [1], "target_updates": null}',
+     "line 4: 'target_updates' is null, which is no integer"),
     ('summary.json', 1, '{"method"', 'damaged, not valid JSON'),
     ('summary.json', 1, '{"score": 3}', "no 'returns', it is of another"),
+    ('summary.json', 1, '{"returns": [3]}',
+     r"'returns' is \[3\], which is no object"),
+    ('summary.json', 1, '{"returns": {"random": 3}}',
+     "'random' is 3, which is no object"),
+    ('summary.json', 1, '{"returns": {"dataset": {"mean": 1.5}}}',
+     "there is no 'episodes'"),
+    ('summary.json', 1, '{"returns": {"random": {"mean": "1"}}}',
+     "'mean' is \"1\", which is no finite number"),
+    ('summary.json', 1, '{"returns": {}, "seconds": null}',
+     "'seconds' is null"),
+    ('summary.json', 1, '{"returns": {}, "dataset": 3}', "'dataset' is 3"),
+    ('summary.json', 1, '{"returns": {}, "dataset": {"s_max": "x"}}',
+     "'s_max' is \"x\""),
+    ('summary.json', 1, '[]', 'no JSON object'),
     ('config.yaml', 1, '- a', 'config.yaml')])
 def test_damage_is_named(tmp_path, name, line, text, message):
   path = stored_runs.write(tmp_path / 'a')
@@ -125,6 +205,20 @@ def test_damage_is_named(tmp_path, name, line, text, message):
   with pytest.raises(ValueError, match=message) as error:
     runs.read(path)
   assert name in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'returns': 3}, "'returns' is 3, which is no list"),
+    ({'returns': []}, "'returns' is no list of finite numbers"),
+    ({'successes': [True]}, "'successes' is no list of 3 values"),
+    ({'settings': None}, "'settings' is null, which is no object")])
+def test_damaged_scores(tmp_path, changes, message):
+  path = stored_runs.write(tmp_path / 'a')
+  stored_runs.write_evaluation(path)
+  stored_runs.rewrite(path / 'evaluation' / 'evaluation.json', **changes)
+  with pytest.raises(ValueError, match=message) as error:
+    runs.read(path)
+  assert 'evaluation.json' in str(error.value)
 
 
 def test_other_versions(tmp_path):
@@ -153,13 +247,17 @@ def test_pairs_and_cells_of_the_paper(tmp_path, data):
   assert paper.label('dummy_3', 'dummy_2') == 'dummy_3 > dummy_2'
   pair = 'dmc_walker_walk', 'dmc_walker_downhill'
   cell = lambda *args: paper.cell(paper.load(), *args)
-  assert cell('coworld', *pair, '') == {'mean': 629, 'std': 9}
+  assert cell('coworld', *pair, 'medium_replay') == {'mean': 629, 'std': 9}
   assert cell('coworld', *pair, 'medium_expert') == {'mean': 848, 'std': 9}
-  assert cell('offline_dv2', '', pair[1], '')['mean'] == 435
-  assert cell('coworld', 'dmc_cheetah_run', pair[1], '') is None
-  assert cell('coworld, no value constraint', *pair, '') is None
-  assert cell('multi_source', '', 'metaworld_door-close', '')['mean'] == 3864
-  assert not any('avg' in key for key in cell('coworld', *pair, ''))
+  replayed = lambda *args: cell(*args, 'medium_replay')
+  assert replayed('offline_dv2', '', pair[1])['mean'] == 435
+  assert replayed('coworld', 'dmc_cheetah_run', pair[1]) is None
+  assert replayed('coworld, no value constraint', *pair) is None
+  assert replayed(
+      'multi_source', '', 'metaworld_door-close')['mean'] == 3864
+  assert not any('avg' in key for key in replayed('coworld', *pair))
+  for other in ('', 'random', 'expert'):
+    assert cell('coworld', *pair, other) is None
 
 
 def test_columns(tmp_path, data):
@@ -217,3 +315,28 @@ def test_paths_are_as_given(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   run, = runs.read_all(['a']).runs
   assert run.path == pathlib.Path('a')
+
+
+def test_facts_of_the_dataset_are_those_of_the_training(tmp_path, data):
+  path = stored_runs.write(tmp_path / 'a', data=data)
+  assert runs.read(path).facts == {'policy': 'medium_replay', 's_max': 500}
+  stored_runs.rewrite(path / 'summary.json', dataset={
+      'policy': 'medium_expert', 's_max': 700.0})
+  found = comparison.compare(runs.read_all([path]))
+  (column, facts), = found.facts.items()
+  assert column.data == 'medium_expert' and facts.best == 700
+  assert [entry['mean'] for entry in found.paper.values()] == [848]
+  stored_runs.rewrite(path / 'summary.json', dataset={})
+  assert runs.read(path).data == ''
+
+
+def test_intervals_need_two_seeds_in_every_pair(tmp_path):
+  for seed in range(3):
+    stored_runs.write(tmp_path / 'runs' / f'a-{seed}', seed=seed)
+  other = {'source': 'dmc_cheetah_run', 'target': 'dmc_cheetah_downhill'}
+  stored_runs.write(tmp_path / 'runs' / 'b-0', **other)
+  aggregate = lambda: comparison.compare(
+      runs.read_all([tmp_path / 'runs'])).aggregate('coworld', aggregates.iqm)
+  assert aggregate().interval is None
+  stored_runs.write(tmp_path / 'runs' / 'b-1', seed=1, **other)
+  assert aggregate().interval is not None
