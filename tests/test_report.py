@@ -71,14 +71,14 @@ def test_pair(logdir, dataset, make_config):
 
 
 def test_facts_of_the_dataset(logdir, dataset, make_config):
-  config = make_config({'offline_dir': str(dataset.directory)})
+  config = make_config({'offline_dir': str(logdir / 'data')})
   facts = lambda: report.finish(config, logdir, None, dataset, {})['dataset']
-  episodes.write_metadata(dataset.directory, {
+  episodes.write_metadata(logdir / 'data', {
       'policy': 'medium_replay', 'cut': {'s_max': 3.5, 'share': 0.3}})
   assert facts() == {'policy': 'medium_replay', 's_max': 3.5}
-  episodes.write_metadata(dataset.directory, {'policy': 'random'})
+  episodes.write_metadata(logdir / 'data', {'policy': 'random'})
   assert facts() == {'policy': 'random'}
-  (dataset.directory / episodes.METADATA).write_text('{')
+  (logdir / 'data' / episodes.METADATA).write_text('{')
   assert facts() == {}
 
 
