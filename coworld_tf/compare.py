@@ -18,7 +18,7 @@ def main(argv=None):
   with cli.input_errors():
     found = comparison.compare(runs.read_all(args.runs), args.reference)
     args.out.mkdir(parents=True, exist_ok=True)
-  with cli.full_disk(), cli.input_errors(page.Unreadable):
+  with cli.full_disk():
     figures = plots.draw(found, args.out)
     page.write(found, figures, args.out)
   print(tables.text(found))

@@ -129,10 +129,15 @@ def parse_arguments(argv=None):
   add('--checkpoint', type=pathlib.Path, metavar='PATH',
       help='for example RUN/checkpoints/ckpt-3 (default: the last)')
   add('--out', type=pathlib.Path, metavar='DIR',
-      help='directory of what is written (default RUN/evaluation)')
+      help='directory of what is written (default RUN/evaluation, with '
+      '--checkpoint RUN/evaluation-NAME)')
   args = parser.parse_args(argv)
   args.logdir = args.logdir.expanduser()
-  args.out = (args.out or args.logdir / 'evaluation').expanduser()
+  # RUN/evaluation is what the run is compared by.
+  name = 'evaluation'
+  if args.checkpoint:
+    name += '-' + args.checkpoint.name.removesuffix('.index')
+  args.out = (args.out or args.logdir / name).expanduser()
   return args
 
 
@@ -201,7 +206,7 @@ def description(config, args, path, updates, result):
   return {
       'task': task(config), 'method': config.method,
       'training_seed': config.seed, 'updates': updates, 'checkpoint': path,
-      'seed': args.seed, 'envs': args.envs,
+      'seed': args.seed, 'envs': args.envs, 'videos': args.videos,
       'settings': {key: config[key] for key in inputs.SETTINGS},
       **statistics(result['returns'], result['successes']),
       'std': found['std'],

@@ -1,12 +1,13 @@
 """What a run leaves for people: summary, table and figures."""
 
 import json
+import pathlib
 import platform
 import sys
 
 from coworld_tf import evaluate, evaluations, inputs
-from coworld_tf.analysis import plots
-from dreamerv2_base import files
+from coworld_tf.analysis import plots, records
+from dreamerv2_base import episodes, files
 
 CURVES = {
     'Return in the target': {'target policy': 'target/return'},
@@ -66,6 +67,8 @@ def finish(config, logdir, learner, target_replay, counts):
       'seed': config.seed, 'returns': returns, **counts,
       'python': platform.python_version(),
       'tensorflow': sys.modules['tensorflow'].__version__}
+  if target_replay:
+    summary['dataset'] = dataset_facts(config.offline_dir)
   tasks = inputs.source_tasks(config)
   if len(tasks) > 1:
     summary['sources'] = chosen(tasks, learner)
@@ -92,6 +95,16 @@ def chosen(tasks, learner):
       'selected': tasks[int(learner.selected)],
       'times_chosen': table(learner.choices),
       'distances': table(learner.last_distances)}
+
+
+def dataset_facts(directory):
+  """Returns what comparisons need of a dataset, nothing if it is unknown."""
+  try:
+    metadata = episodes.read_metadata(pathlib.Path(directory).expanduser())
+  except (OSError, ValueError):
+    # Nothing that a finished training should fail for.
+    return {}
+  return records.dataset_facts(metadata)
 
 
 def panels(tasks):

@@ -1,7 +1,6 @@
 """The program that compares runs, on real files."""
 
 import csv
-import html.parser
 import io
 import json
 import re
@@ -13,35 +12,13 @@ import numpy as np
 import pytest
 
 from coworld_tf import compare
-from coworld_tf.analysis import page, tables
-from tests.analysis import stored_runs
+from coworld_tf.analysis import page, tables, videos
+from tests.analysis import reader, stored_runs
 
 CHEETAH = {'source': 'dmc_cheetah_run', 'target': 'dmc_cheetah_downhill'}
 FILES = {
     'comparison.html', 'comparison.md', 'cells.csv', 'episodes.csv',
     'aggregates.csv', 'returns.png', 'aggregates.png', 'curves.png'}
-
-
-class Page(html.parser.HTMLParser):
-  """Text, open tags and addresses of a page."""
-
-  def __init__(self, content):
-    super().__init__()
-    self.words, self.open, self.addresses = [], [], []
-    self.feed(content)
-    self.text = ' '.join(' '.join(self.words).split())
-
-  def handle_starttag(self, tag, attrs):
-    if tag not in ('meta', 'link', 'img', 'br'):
-      self.open.append(tag)
-    self.addresses += [v for k, v in attrs if k in ('src', 'href')]
-
-  def handle_endtag(self, tag):
-    assert self.open.pop() == tag
-
-  def handle_data(self, data):
-    if self.open and self.open[-1] != 'style':
-      self.words.append(data)
 
 
 @pytest.fixture(scope='module')
@@ -62,7 +39,8 @@ def studied(tmp_path_factory):
           data=walker, override={'quality': 'fast', 'evaluation.envs': 4})
   write('fine-2', 'dv2_finetune', 2, data=walker, finished=False)
   for seed in range(3):
-    write(f'cheetah-{seed}', 'coworld', seed, (400.0, 500.0), **CHEETAH)
+    write(f'cheetah-{seed}', 'coworld', seed, (400.0, 500.0),
+          updates=200 + seed // 2, **CHEETAH)
   assert compare.main([
       '--runs', str(root / 'runs'), '--out', str(root / 'out')]) == 0
   return root
@@ -71,7 +49,7 @@ def studied(tmp_path_factory):
 @pytest.fixture(scope='module')
 def shown(studied):
   """The page."""
-  return Page((studied / 'out' / page.HTML).read_text())
+  return reader.Page((studied / 'out' / page.HTML).read_text())
 
 
 def rows(path):
@@ -145,6 +123,9 @@ def test_page_tells_what_is_amiss(shown):
       'dreamerv2_offline: only 1 of 2 pairs',
       '1 is 500, S_max', '1 is 1000, the highest possible return',
       'the last evaluation of the training: 11 of 11 runs',
+      'CR → CD: updates on target data 200 in coworld (seeds 0, 1); 201 in '
+      'coworld (seed 2)', '1,500 50 201 1.50',
+      'with fewer than four scores nothing is left out',
       'not separated', 'paper, at its scale: 629 ± 9',
       '67% successful', '60.0', 'medium_replay data'):
     assert line.replace(' → ', '->') in shown.text.replace(' → ', '->'), line
@@ -169,9 +150,9 @@ def test_markdown_says_the_same(studied, shown):
 
 def test_videos_are_small(studied):
   path = studied / 'runs' / 'co-0' / 'videos' / 'target_episode-250.gif'
-  data = page.shrink(path)
+  data = videos.shrink(path)
   video = imageio.imread(io.BytesIO(data), plugin='pillow', index=None)
-  assert len(video) == page.FRAMES and video.shape[1:3] == (16, 16)
+  assert len(video) == videos.FRAMES and video.shape[1:3] == (16, 16)
   original = imageio.imread(path, plugin='pillow', index=None)
   np.testing.assert_array_equal(video[0][..., :3], original[0][..., :3])
   np.testing.assert_array_equal(video[-1][..., :3], original[-1][..., :3])
@@ -196,7 +177,7 @@ def test_one_run_of_strange_names(tmp_path):
   assert compare.main(['--runs', str(path), '--out', str(tmp_path / 'o')]) == 0
   content = (tmp_path / 'o' / page.HTML).read_text()
   assert '<b>|&' not in content and '&lt;b&gt;|&amp;' in content
-  shown = Page(content)
+  shown = reader.Page(content)
   assert 'A single seed has neither' in shown.text
   assert 'dummy_3 → dummy_2: left out' in shown.text.replace(' > ', ' → ')
   assert not (tmp_path / 'o' / 'aggregates.png').exists()
@@ -237,14 +218,11 @@ def test_mistakes(tmp_path, capsys):
       compare.main(['--runs', str(run), '--out', str(out)])
     message, = capsys.readouterr().err.splitlines()
     return message
-  path = stored_runs.write(tmp_path / 'run', video=True)
+  path = stored_runs.write(tmp_path / 'run')
   taken = tmp_path / 'file'
   taken.write_text('mine')
   assert error(path, taken) == f'error: File exists: {taken}'
   assert taken.read_text() == 'mine'
-  video = path / 'videos' / 'target_episode-250.gif'
-  video.write_bytes(video.read_bytes()[:5])
-  assert f'{video}: no readable video' in error(path, tmp_path / 'begun')
   stored_runs.write_lines(path / 'summary.json', [{'score': 1}])
   assert 'another version' in error(path, tmp_path / 'out')
   stored_runs.write_lines(path / 'summary.json', [{'returns': {}}])

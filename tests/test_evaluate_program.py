@@ -122,9 +122,12 @@ def test_earlier_checkpoint(copy):
   paths = sorted(
       (copy / 'checkpoints').glob('ckpt-*.index'),
       key=lambda path: int(path.stem.partition('-')[2]))
+  shutil.rmtree(copy / 'evaluation', ignore_errors=True)
   assert run(
       '--logdir', copy, '--episodes', 1, '--checkpoint', paths[0]) == 0
-  facts = read(copy / 'evaluation')
+  # The score of the run is that of its last checkpoint.
+  assert not (copy / 'evaluation').exists()
+  facts = read(copy / f'evaluation-{paths[0].stem}')
   assert facts['checkpoint'] == str(paths[0].with_suffix(''))
 
 

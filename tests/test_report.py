@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from coworld_tf import report
-from dreamerv2_base import replay
+from dreamerv2_base import episodes, replay
 
 
 def write(path, records):
@@ -60,7 +60,7 @@ def test_pair(logdir, dataset, make_config):
     assert found == pytest.approx(values), name
   assert summary['seconds'] == 3.5 and summary['target_task'] == 'dummy_3'
   assert summary['tensorflow'] == tf.__version__
-  assert 'task' not in summary
+  assert 'task' not in summary and summary['dataset'] == {}
   for name in ('curves.png', 'returns.png'):
     assert (logdir / name).stat().st_size > 1000
   title, *lines = report.table(summary).splitlines()
@@ -68,6 +68,18 @@ def test_pair(logdir, dataset, make_config):
   assert [line.split() for line in lines] == [
       ['random', '1.5', '0.5', '2'], ['dataset', '4.0', '2.0', '2'],
       ['target', '22.0', '1.2', '3']]
+
+
+def test_facts_of_the_dataset(logdir, dataset, make_config):
+  config = make_config({'offline_dir': str(logdir / 'data')})
+  facts = lambda: report.finish(config, logdir, None, dataset, {})['dataset']
+  episodes.write_metadata(logdir / 'data', {
+      'policy': 'medium_replay', 'cut': {'s_max': 3.5, 'share': 0.3}})
+  assert facts() == {'policy': 'medium_replay', 's_max': 3.5}
+  episodes.write_metadata(logdir / 'data', {'policy': 'random'})
+  assert facts() == {'policy': 'random'}
+  (logdir / 'data' / episodes.METADATA).write_text('{')
+  assert facts() == {}
 
 
 def test_success(logdir, dataset, make_config):

@@ -94,7 +94,7 @@ class Facts(typing.NamedTuple):
 
 
 class Aggregate(typing.NamedTuple):
-  """A statistic with its interval, None for single seeds."""
+  """A statistic with its interval, None with a single seed anywhere."""
   value: float
   interval: tuple | None
 
@@ -264,8 +264,7 @@ def _facts(inside, column):
 
 def _best(inside, column):
   """(the return that counts as 1, where it is from)."""
-  highest = [
-      run.dataset['cut']['s_max'] for run in inside if 'cut' in run.dataset]
+  highest = [run.facts['s_max'] for run in inside if 's_max' in run.facts]
   if highest:
     return max(highest), 'S_max, the best score of the agent behind the data'
   if column.target.startswith('dmc_'):
@@ -277,7 +276,7 @@ def _best(inside, column):
 
 
 def _aggregate(statistic, *groups):
-  single = any(max(map(len, scores)) == 1 for scores in groups)
+  single = any(len(x) < 2 for scores in groups for x in scores)
   return Aggregate(
       float(statistic(*groups)),
       None if single else aggregates.interval(statistic, *groups))

@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+import typing
 
 import matplotlib
 import numpy as np
@@ -14,10 +15,21 @@ from dreamerv2_base import files
 COLORS = (
     '#3b6fb6', '#dd8452', '#2f8f8b', '#c2515d', '#8c6bb1', '#b8912f',
     '#6f6f6f', '#d48fbd')
+# With more methods than colours these tell them apart: bars, lines, markers.
+PATTERNS = ('', '-', 'o'), ('////', '--', 's'), ('...', ':', '^'), (
+    'xxxx', '-.', 'D')
 STATISTICS = {
     'Interquartile mean': aggregates.iqm,
     'Mean': aggregates.mean,
     'Optimality gap': aggregates.optimality_gap}
+
+
+class Look(typing.NamedTuple):
+  """How a method is drawn."""
+  color: str
+  hatch: str
+  line: str
+  marker: str
 
 
 def draw(found, folder):
@@ -47,13 +59,15 @@ def draw(found, folder):
 def returns(found):
   """Bars of the means with deviations and the seeds as points."""
   fig, axes = _panels(found, 0.8 + 0.75 * len(found.methods))
-  colors = _colors(found)
+  looks = _looks(found)
   for (column, name), ax in zip(found.columns.items(), axes, strict=True):
     for index, method in enumerate(found.methods):
       cell = found.cells.get((method, column))
       if not cell:
         continue
-      ax.bar(index, cell.mean, 0.62, color=colors[method], zorder=2)
+      ax.bar(
+          index, cell.mean, 0.62, color=looks[method].color,
+          hatch=looks[method].hatch, edgecolor='white', lw=0, zorder=2)
       if cell.std is not None:
         ax.errorbar(
             index, cell.mean, cell.std, color='#333333', capsize=4, lw=1.2,
@@ -69,7 +83,9 @@ def returns(found):
     ax.set_title(name)
     ax.set_ylabel('return')
   handles = [
-      patches.Patch(color=colors[x], label=_wrapped(x))
+      patches.Patch(
+          facecolor=looks[x].color, hatch=looks[x].hatch, edgecolor='white',
+          lw=0, label=_wrapped(x))
       for x in found.methods]
   _legend(fig, axes, handles)
   return fig
@@ -80,7 +96,7 @@ def curves(found):
   if not any(len(run.curve) > 1 for run in found.runs):
     return None
   fig, axes = _panels(found, 4.2)
-  colors = _colors(found)
+  looks = _looks(found)
   for (column, name), ax in zip(found.columns.items(), axes, strict=True):
     cells = {
         method: found.cells[method, column] for method in found.methods
@@ -93,16 +109,16 @@ def curves(found):
           ([point[known] for point in run.curve],
            [point[2] for point in run.curve]) for run in cell.runs])
       ax.fill_between(
-          steps, values.min(0), values.max(0), color=colors[method],
+          steps, values.min(0), values.max(0), color=looks[method].color,
           alpha=0.2, lw=0)
       ax.plot(
-          steps, values.mean(0), 'o-', ms=3, color=colors[method],
+          steps, values.mean(0), color=looks[method].color,
+          ls=looks[method].line, marker=looks[method].marker, ms=3,
           label=_wrapped(method))
     _references(ax, found.facts[column])
     ax.set_title(name)
     ax.set_ylabel('return')
-    ax.set_xlabel(
-        'updates of the evaluated agent' if known else 'updates of all agents')
+    ax.set_xlabel(_axis(cells) if known else 'updates of all agents')
     ax.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
     ax.xaxis.set_major_locator(ticker.MaxNLocator(5))
   handles = {}
@@ -130,16 +146,16 @@ def intervals(found):
   height = 0.9 + 0.42 * len(found.methods)
   fig = figure.Figure((2.9 * len(panels) + 1.6, height), layout='constrained')
   axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-  colors = _colors(found)
+  looks = _looks(found)
   for (title, rows), ax in zip(panels.items(), axes, strict=True):
     for method, entry in rows.items():
       if entry:
         y = found.methods.index(method)
         low, high = entry.interval or (entry.value, entry.value)
-        ax.barh(y, high - low, 0.5, low, color=colors[method], alpha=0.35)
+        ax.barh(y, high - low, 0.5, low, color=looks[method].color, alpha=0.35)
         ax.plot(
-            [entry.value] * 2, [y - 0.25, y + 0.25], color=colors[method],
-            lw=2.5, solid_capstyle='butt')
+            [entry.value] * 2, [y - 0.25, y + 0.25],
+            color=looks[method].color, lw=2.5, solid_capstyle='butt')
     ax.set_title(title, fontsize=10)
     ax.grid(False, axis='y')
     ax.use_sticky_edges = False
@@ -204,9 +220,23 @@ def _aligned(lines):
   return np.array(steps), np.array([np.interp(steps, *x) for x in lines])
 
 
-def _colors(found):
+def _axis(cells):
+  """What the updates of the evaluated agents are, {method: Cell}."""
+  methods = {run.method for cell in cells.values() for run in cell.runs}
+  if methods == {'dreamerv2'}:
+    return 'updates'
+  exception = ' (dreamerv2: its own)' if 'dreamerv2' in methods else ''
+  return f'updates on target data{exception}'
+
+
+def _looks(found):
+  """{method: Look}, all different for four times as many as colours."""
   ranked = sorted(found.methods, key=lambda x: x != found.reference)
-  return {x: COLORS[i % len(COLORS)] for i, x in enumerate(ranked)}
+  return {
+      method: Look(
+          COLORS[index % len(COLORS)],
+          *PATTERNS[index // len(COLORS) % len(PATTERNS)])
+      for index, method in enumerate(ranked)}
 
 
 def _wrapped(label):

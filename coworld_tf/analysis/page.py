@@ -2,28 +2,17 @@
 
 import base64
 import html
-import io
 import pathlib
 import string
 
-import imageio.v3 as imageio
-import numpy as np
-from PIL import Image
-
 from coworld_tf.analysis import remarks as remark
-from coworld_tf.analysis import tables
-from dreamerv2_base import files, logger
+from coworld_tf.analysis import tables, videos
+from dreamerv2_base import files
 
 HTML, MARKDOWN = 'comparison.html', 'comparison.md'
 TEMPLATE = pathlib.Path(__file__).with_name('page.html')
-# Of a video on the page.
-FRAMES, COLORS = 100, 64
 
 text = html.escape
-
-
-class Unreadable(ValueError):
-  """A video that cannot be read."""
 
 
 def write(found, figures, folder):
@@ -34,32 +23,38 @@ def write(found, figures, folder):
     figures: {title: file name} of PNG files in the folder.
     folder: existing directory.
   """
+  shown, damaged = videos.choose(found)
+  remarks = remark.remarks(found)
+  if damaged:
+    remarks['Damaged videos'] = damaged
   tables.write_csv(found, folder)
   for name, content in (
-      (MARKDOWN, tables.markdown(found, figures)),
-      (HTML, page(found, figures, folder))):
+      (MARKDOWN, tables.markdown(found, figures, remarks)),
+      (HTML, page(found, figures, folder, remarks, shown))):
     with files.replacing(folder / name) as temporary:
       temporary.write_text(content, encoding='utf-8')
 
 
-def page(found, figures, folder):
+def page(found, figures, folder, remarks, shown):
   """The whole page as HTML that needs no other file.
 
   Args:
     found: comparison.Comparison.
     figures: {title: file name}.
     folder: directory of the figures.
+    remarks: {title: lines} of what to know first.
+    shown: list of videos.Video.
   """
   seeds = {run.seed for run in found.runs}
   plots = {
       title: _figure(title, folder / name) for title, name in figures.items()}
   body = [
-      _remarks(remark.remarks(found)),
+      _remarks(remarks),
       '<h2>Returns</h2>', _returns(found), plots.pop('Returns', ''),
       '<h2>Aggregates</h2>', _grid(tables.aggregate_texts(found), found),
       plots.pop('Aggregates over pairs', ''),
       *(f'<h2>{text(title)}</h2>{plot}' for title, plot in plots.items()),
-      _videos(found), _configuration(found), _runs(found),
+      _videos(found, shown), _configuration(found), _runs(found),
       '<h2>Definitions</h2><ul>',
       *(f'<li>{text(line)}</li>' for line in tables.DEFINITIONS), '</ul>']
   template = string.Template(TEMPLATE.read_text(encoding='utf-8'))
@@ -70,31 +65,6 @@ def page(found, figures, folder):
           f'{_count(found.columns, "pair")} of tasks, '
           f'{_count(seeds, "seed")}. Everything is measured against '
           f'{found.reference}.'))
-
-
-def shrink(path):
-  """A video as a smaller GIF: fewer frames and colours.
-
-  Returns:
-    Bytes of the GIF.
-
-  Raises:
-    Unreadable: the file is no video.
-  """
-  try:
-    video = imageio.imread(path, plugin='pillow', index=None)
-  except (OSError, SyntaxError) as error:
-    raise Unreadable(f'{path}: no readable video ({error})') from None
-  count = min(FRAMES, len(video))
-  chosen = np.linspace(0, len(video) - 1, count).round().astype(int)
-  first, *others = [
-      Image.fromarray(video[index][..., :3]).quantize(COLORS)
-      for index in chosen]
-  stream = io.BytesIO()
-  first.save(
-      stream, 'GIF', save_all=True, append_images=others, loop=0,
-      duration=1000 / logger.FPS)
-  return stream.getvalue()
 
 
 def _remarks(lines):
@@ -170,36 +140,24 @@ def _figure(title, path):
       '</figure>')
 
 
-def _videos(found):
-  """One episode for each method and pair, of the seed in the middle."""
-  sections, shown = [], set()
+def _videos(found, shown):
+  sections = ''
   for column, name in found.columns.items():
-    entries = []
-    for method in found.methods:
-      cell = found.cells.get((method, column))
-      filmed = sorted(
-          [run for run in (cell.runs if cell else []) if run.video],
-          key=lambda run: run.mean)
-      run = filmed[(len(filmed) - 1) // 2] if filmed else None
-      if run and run not in shown:
-        shown.add(run)
-        caption = f'seed {run.seed}, return {tables.number(run.video_return)}'
-        alt = f'Episode of {method}, {name}'
-        entries.append(
-            f'<figure><img alt="{text(alt)}" '
-            f'src="{_uri(shrink(run.video), "gif")}"><figcaption>'
-            f'{text(method)}<br><small>{caption}</small></figcaption></figure>')
+    entries = ''.join(
+        f'<figure><img alt="{text(f"Episode of {video.method}, {name}")}" '
+        f'src="{_uri(video.data, "gif")}"><figcaption>{text(video.method)}'
+        f'<br><small>seed {video.run.seed}, return '
+        f'{tables.number(video.run.returns[0])}</small></figcaption></figure>'
+        for video in shown if video.column == column)
     if entries:
-      sections.append(
-          f'<h3>{_pair(name)}</h3>'
-          f'<div class="videos">{"".join(entries)}</div>')
+      sections += f'<h3>{_pair(name)}</h3><div class="videos">{entries}</div>'
   if not sections:
     return ''
   return (
-      '<h2>Episodes</h2><p class="soft">The first episode of the last '
-      'evaluation while training, of the seed with the median score; faster '
-      'than it was where it has more than '
-      f'{FRAMES} steps.</p><div class="card">{"".join(sections)}</div>')
+      '<h2>Episodes</h2><p class="soft">The first episode of the evaluation '
+      'that gives the score, of the seed with the median score among those '
+      'with a video; faster than it was where it has more than '
+      f'{videos.FRAMES} steps.</p><div class="card">{sections}</div>')
 
 
 def _configuration(found):
@@ -226,14 +184,27 @@ def _runs(found):
       f'<tr><th>{text(run.label)}</th><td>{_pair(name)}</td>'
       f'<td>{run.seed}</td><td>{tables.number(run.mean)}</td>'
       f'<td>{len(run.returns)}</td><td>{run.origin}</td>'
-      f'<td class="path">{text(str(run.path))}</td></tr>'
+      + ''.join(f'<td>{value}</td>' for value in _spent(run.spent))
+      + f'<td class="path">{text(str(run.path))}</td></tr>'
       for (_, column), cell in found.cells.items()
       for name in [found.columns[column]] for run in cell.runs)
+  head = ''.join(f'<th>{name}</th>' for name in (
+      'method', 'pair', 'seed', 'return', 'episodes', 'scores of',
+      'source frames', 'source updates', 'target updates', 'hours',
+      'directory'))
   return (
       '<h2>Runs</h2><div class="card"><details><summary>All runs</summary>'
-      '<table><thead><tr><th>method</th><th>pair</th><th>seed</th>'
-      '<th>return</th><th>episodes</th><th>scores of</th><th>directory</th>'
-      f'</tr></thead><tbody>{rows}</tbody></table></details></div>')
+      f'<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+      '</details></div>')
+
+
+def _spent(counts):
+  """Texts of what a training took."""
+  hours = counts['seconds'] / 3600 if 'seconds' in counts else None
+  return [*(
+      f'{counts[key]:,}' if key in counts else tables.NONE
+      for key in ('source_frames', 'source_updates', 'target_updates')),
+          tables.number(hours, 2)]
 
 
 def _mark(found, method):

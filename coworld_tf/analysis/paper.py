@@ -40,7 +40,9 @@ def tables(data):
   Args:
     data: policy of the dataset, such as 'medium_replay', or ''.
   """
-  return ('table4',) if data == 'medium_expert' else ('table2', 'table3')
+  return {
+      'medium_replay': ('table2', 'table3'),
+      'medium_expert': ('table4',)}.get(data, ())
 
 
 def order():

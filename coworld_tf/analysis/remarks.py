@@ -15,8 +15,10 @@ def remarks(found):
   """
   every = {
       'Missing seeds': _missing(found),
+      'Unequal training': _training(found),
       'Unequal evaluation': _unequal(found),
       'Unequal datasets': _datasets(found),
+      'Poor datasets': _poor(found),
       'Unfinished runs': [f'left out: {x}' for x in found.unfinished],
       'Few seeds': _few(found),
       'Aggregates': _aggregates(found),
@@ -66,6 +68,15 @@ def _missing(found):
   return lines
 
 
+def _training(found):
+  lines = []
+  for column, name in found.columns.items():
+    lines += _unlike(f'{name}: ', {
+        run: {'updates on target data': run.spent['target_updates']}
+        for run in _inside(found, column) if 'target_updates' in run.spent})
+  return lines
+
+
 def _unequal(found):
   lines = []
   for column, name in found.columns.items():
@@ -97,6 +108,15 @@ def _datasets(found):
   return lines
 
 
+def _poor(found):
+  return [
+      f'{name}: the mean return of the dataset, {facts.dataset:.4g}, is not '
+      f'above that of the random policy, {facts.random:.4g}'
+      for column, name in found.columns.items()
+      for facts in [found.facts[column]]
+      if None not in facts[:2] and facts.dataset <= facts.random]
+
+
 def _few(found):
   counts = {len(cell.runs) for cell in found.cells.values()}
   few = [
@@ -104,7 +124,9 @@ def _few(found):
       'seeds' for count in sorted(counts) if 1 < count < ENOUGH]
   lines = []
   if 1 in counts:
-    lines.append('A single seed has neither a deviation nor an interval.')
+    lines.append(
+        'A single seed has neither a deviation nor an interval; aggregates '
+        'over pairs of which one has a single seed have no interval either.')
   if few:
     lines.append(
         f'There are only {" and ".join(few)}, so that bootstrap intervals '
@@ -127,11 +149,14 @@ def _aggregates(found):
       lines.append(
           f'{method}: only {count} of {total} pairs, not comparable with the '
           'others')
-  targets = collections.Counter(x.target for x in found.columns)
-  if max(targets.values()) > 1:
+  places = collections.Counter(
+      run for cell in found.cells.values() for run in cell.runs)
+  repeated = dict.fromkeys(
+      run.label for run, count in places.items() if count > 1)
+  if repeated:
     lines.append(
-        'Methods without a source have the same runs in all pairs of a '
-        'target, so that their intervals are too narrow.')
+        f'{"; ".join(repeated)}: the same runs in several pairs, so that '
+        'the intervals are too narrow.')
   return lines
 
 
@@ -142,7 +167,8 @@ def _origins(found):
   values = _by_value({run: texts[run.origin] for run in found.runs})
   return [
       f'{text}: {len(group)} of {len(found.runs)} runs'
-      for text, group in values.items()]
+      for text, group in values.items()] + [
+          run.aside for run in found.runs if run.aside]
 
 
 def _unlike(start, entries):

@@ -1,19 +1,19 @@
 """Reads what finished runs left behind, to compare them."""
 
 import dataclasses
-import json
-import math
 import pathlib
 import typing
 
-from coworld_tf.analysis import variants
+from coworld_tf import inputs
+from coworld_tf.analysis import records, variants
 from dreamerv2_base import config as configs
 from dreamerv2_base import episodes
 
-WITH_SOURCE = 'coworld', 'dv2_finetune', 'dv2_finetune_ewc'
+WITH_SOURCE = tuple(
+    method for method, (source, _) in inputs.METHODS.items()
+    if source == 'source_task')
 # Settings of simulators that results depend on.
-SIMULATOR = (
-    'action_repeat', 'time_limit', 'size', 'camera', 'quality', 'fix_rewards')
+SIMULATOR = inputs.SETTINGS
 REQUIRED = (
     'method', 'seed', 'task', 'source_task', 'target_task', 'offline_dir',
     'action_repeat', 'time_limit', 'evaluation.envs')
@@ -29,13 +29,16 @@ class Run:
     label: name of the method, with what sets it apart.
     source, target: tasks; no source where the method has none or several.
     dataset: metadata of its offline dataset, empty if that is gone.
+    facts: {'policy', 's_max'} of the dataset, as far as they are known.
     references: {'random' or 'dataset': {'mean', 'episodes'}}.
+    spent: {'source_frames', 'source_updates', 'target_updates', 'seconds'}
+      of the training, without what is not known.
     returns, successes: of the evaluated episodes.
     settings: of the evaluation.
     origin: 'evaluate' (the program) or 'training' (its last evaluation).
+    aside: what is said of scores that are not used, '' without such.
     curve: [(step of all logs, updates of the agent or None, mean return)].
-    video: GIF of the last evaluation while training, or None.
-    video_return: return of the episode in it, or None.
+    video: GIF of the first episode of the evaluation, or None.
   """
   path: pathlib.Path
   config: dict
@@ -43,14 +46,16 @@ class Run:
   source: str
   target: str
   dataset: dict
+  facts: dict
   references: dict
+  spent: dict
   returns: list
   successes: list
   settings: dict
   origin: str
+  aside: str
   curve: list
   video: pathlib.Path | None
-  video_return: float | None
 
   @property
   def method(self):
@@ -65,7 +70,7 @@ class Run:
   @property
   def data(self):
     """Policy that made the dataset, '' if not known."""
-    return self.dataset.get('policy', '')
+    return self.facts.get('policy', '')
 
   @property
   def mean(self):
@@ -134,101 +139,114 @@ def read(path):
           f"{path / 'config.yaml'}: there is no '{key}', the run is of "
           'another version')
   alone = config['method'] == 'dreamerv2'
-  summary = _object(path / 'summary.json', ['returns'])
-  records = [
-      record for record in _evaluations(path / 'evaluations.jsonl')
-      if record['policy'] == ('source' if alone else 'target')]
-  if not records:
+  domain = 'source' if alone else 'target'
+  target = config['task' if alone else 'target_task']
+  summary = _summary(path / 'summary.json')
+  spent = _spent(summary, path / 'summary.json')
+  evaluations = [
+      record for record in records.read_evaluations(
+          path / 'evaluations.jsonl') if record['policy'] == domain]
+  if not evaluations:
     raise ValueError(
         f"{path / 'evaluations.jsonl'}: no evaluation of the trained policy")
-  scores, settings, origin = _scores(path, config, records)
-  video = path / 'videos' / (
-      f'{records[-1]["policy"]}_episode-{records[-1]["step"]}.gif')
-  shown = video.exists()
+  scores, aside = _evaluated(path, target, spent.get(f'{domain}_updates'))
+  settings = _settings(config, scores or evaluations[-1])
+  video = _video(path, scores, evaluations[-1])
+  metadata = {} if alone else _metadata(config['offline_dir'])
+  facts = _facts(path, summary, metadata)
+  origin = 'evaluate' if scores else 'training'
+  scores = scores or evaluations[-1]
   return Run(
       path, config, variants.name(config),
       config['source_task'] if config['method'] in WITH_SOURCE else '',
-      config['task' if alone else 'target_task'],
-      {} if alone else _metadata(config['offline_dir']),
+      target, metadata, facts,
       {name: entry for name, entry in summary['returns'].items()
        if name in ('random', 'dataset')},
-      scores['returns'], scores['successes'], settings, origin,
-      _curve(path, records), video if shown else None,
-      records[-1]['returns'][0] if shown else None)
+      spent, [float(x) for x in scores['returns']],
+      scores.get('successes') or [], settings, origin, aside,
+      _curve(evaluations, f'{domain}_updates'), video)
 
 
-def read_lines(path):
-  """Yields (line number, dict) of a file of JSON lines.
-
-  Raises:
-    ValueError: a line is damaged.
-  """
-  with path.open(encoding='utf-8', errors='replace') as file:
-    for number, line in enumerate(file, 1):
-      try:
-        record = json.loads(line)
-      except ValueError:
-        record = None
-      if not isinstance(record, dict):
-        raise ValueError(f'{path}, line {number}: damaged, no JSON object')
-      yield number, record
+def _summary(path):
+  """What summary.json holds, checked."""
+  summary = records.read(path, {'returns': dict})
+  if 'dataset' in summary:
+    records.check(summary, {'dataset': dict}, path)
+  for name in ('random', 'dataset'):
+    if name in summary['returns']:
+      where = f"{path}: '{name}' of 'returns'"
+      records.check(summary['returns'], {name: dict}, f"{path}: 'returns'")
+      records.check(
+          summary['returns'][name], {'mean': float, 'episodes': int}, where)
+  return summary
 
 
-def _object(path, keys):
-  try:
-    content = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{path}: damaged, not valid JSON ({error})') from None
-  missing = [
-      key for key in keys if not isinstance(content, dict)
-      or key not in content]
-  if missing:
-    raise ValueError(
-        f"{path}: there is no '{missing[0]}', it is of another version")
-  return content
+def _spent(summary, path):
+  """Frames, updates and seconds of a training; sources are added up."""
+  counts = {
+      key: value for key, value in summary.items()
+      if key in ('source_frames', 'seconds') or key.endswith('_updates')}
+  records.check(counts, dict.fromkeys(counts, float), path)
+  spent = {}
+  for key, value in counts.items():
+    # With several sources: source_0_updates and so on.
+    if key.startswith('source_') and key.endswith('_updates'):
+      key = 'source_updates'
+    spent[key] = spent.get(key, 0) + value
+  return spent
 
 
-def _evaluations(path):
-  """Records of evaluations.jsonl, checked."""
-  records = []
-  for number, record in read_lines(path):
-    where = f'{path}, line {number}'
-    for key in ('policy', 'step', 'returns'):
-      if key not in record:
-        raise ValueError(
-            f"{where}: there is no '{key}', the run is of another version")
-    _check_returns(record['returns'], where)
-    records.append(record)
-  return records
-
-
-def _check_returns(returns, where):
-  numbers = isinstance(returns, list) and all(
-      type(x) in (int, float) and math.isfinite(x) for x in returns)
-  if not numbers or not returns:
-    raise ValueError(f"{where}: 'returns' is no list of finite numbers")
-
-
-def _scores(path, config, records):
-  """(returns and successes, settings of the evaluation, its origin)."""
-  settings = {key: config[key] for key in SIMULATOR if key in config}
+def _evaluated(path, task, updates):
+  """(content of evaluation.json or None, why there is one left aside)."""
   file = path / 'evaluation' / 'evaluation.json'
-  if file.exists():
-    scores, origin = _object(file, ['returns', 'envs', 'settings']), 'evaluate'
-    _check_returns(scores['returns'], file)
+  if not file.exists():
+    return None, ''
+  scores = records.read(file, {
+      'task': str, 'updates': int, 'seed': int, 'envs': int, 'returns': list,
+      'settings': dict})
+  records.check_episodes(scores, file)
+  if scores['task'] != task:
+    return None, f'scores of another task left aside: {file}'
+  if scores['updates'] != updates:
+    return None, f'scores of an earlier checkpoint left aside: {file}'
+  return scores, ''
+
+
+def _settings(config, scores):
+  """Settings of the evaluation that gave the scores."""
+  settings = {key: config[key] for key in SIMULATOR if key in config}
+  if 'settings' in scores:
     settings |= {
         key: scores['settings'][key] for key in SIMULATOR
         if key in scores['settings']}
     # Those of the training follow from its own seed.
-    settings['seed of the simulators'] = scores.get('seed')
-  else:
-    scores, origin = records[-1], 'training'
+    settings['seed of the simulators'] = scores['seed']
   settings['envs'] = scores.get('envs', config['evaluation.envs'])
   settings['episodes'] = len(scores['returns'])
-  scores = {
-      'returns': [float(x) for x in scores['returns']],
-      'successes': scores.get('successes') or []}
-  return scores, settings, origin
+  return settings
+
+
+def _video(path, scores, last):
+  """The first episode of the evaluation, None if it was not filmed."""
+  video = path / 'videos' / f'{last["policy"]}_episode-{last["step"]}.gif'
+  if scores:
+    name = f'episode-0-{scores["updates"]}.gif'
+    video = path / 'evaluation' / 'videos' / name
+    # An earlier evaluation with other seeds may have left one.
+    if not scores.get('videos', 1):
+      return None
+  return video if video.exists() else None
+
+
+def _facts(path, summary, metadata):
+  """What is known of the dataset, checked."""
+  # The training knew it; a relative offline_dir may mean another one now.
+  facts = summary.get('dataset', records.dataset_facts(metadata))
+  kinds = {'policy': str, 's_max': float}
+  records.check(
+      facts, {key: kind for key, kind in kinds.items() if key in facts},
+      f'{path / "summary.json"} or metadata of its dataset')
+  return facts
 
 
 def _metadata(directory):
@@ -238,15 +256,10 @@ def _metadata(directory):
     return {}
 
 
-def _curve(path, records):
-  """Mean returns of the evaluations, with updates where metrics tell them."""
-  key = f'{records[0]["policy"]}_updates'
-  updates = {}
-  if (path / 'metrics.jsonl').exists():
-    updates = {
-        record.get('step'): record[key]
-        for _, record in read_lines(path / 'metrics.jsonl') if key in record}
+def _curve(evaluations, key):
+  """Mean returns of the evaluations, with updates where they tell them."""
   points = {
-      record['step']: sum(record['returns']) / len(record['returns'])
-      for record in records}
-  return [(step, updates.get(step), mean) for step, mean in points.items()]
+      record['step']: (
+          record.get(key), sum(record['returns']) / len(record['returns']))
+      for record in evaluations}
+  return [(step, *point) for step, point in points.items()]

@@ -4,7 +4,6 @@ import csv
 import textwrap
 
 from coworld_tf.analysis import aggregates, comparison
-from coworld_tf.analysis import remarks as remark
 from dreamerv2_base import files
 
 EPISODES, CELLS, AGGREGATES = 'episodes.csv', 'cells.csv', 'aggregates.csv'
@@ -18,7 +17,8 @@ DEFINITIONS = (
     'not separated where their intervals overlap.',
     'Aggregates are over normalized returns, (R − random) / (best − random), '
     'never over raw ones; the interquartile mean leaves out the lowest and '
-    'the highest quarter of the runs of all pairs.',
+    'the highest quarter of the scores of all pairs, a quarter being rounded '
+    'down: with fewer than four scores nothing is left out.',
     'The probability of improvement is the share of pairs of runs in which '
     'the reference wins, averaged over pairs of tasks.',
     'The paper’s numbers are at the paper’s scale: its training length, '
@@ -117,15 +117,16 @@ def write_csv(found, folder):
         csv.writer(file, lineterminator='\n').writerows(rows)
 
 
-def markdown(found, figures):
+def markdown(found, figures, remarks):
   """The comparison as Markdown.
 
   Args:
     found: comparison.Comparison.
     figures: {title: file name}.
+    remarks: {title: lines} of what to know first.
   """
   lines = ['# Comparison', '']
-  for title, entries in remark.remarks(found).items():
+  for title, entries in remarks.items():
     lines += [f'**{title}**', '', *(f'- {_plain(x)}' for x in entries), '']
   lines += ['## Returns', '']
   names = list(found.columns.values())

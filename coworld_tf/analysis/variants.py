@@ -26,26 +26,39 @@ def name(config):
 
 
 def set_apart(found):
-  """Adds to the labels the settings in which runs of one label differ.
+  """Adds to the labels in what runs of one label depart from its usual ones.
 
-  Only differences on one pair of tasks count, because suites have settings of
-  their own, but then all runs of the label get the setting.
+  The usual value of a setting is the one that most runs have; if several are
+  equally frequent, all of them are named. Only differences on one pair of
+  tasks count, because suites have settings of their own, but then all runs of
+  the label get the setting.
   """
   groups = collections.defaultdict(list)
   for run in found:
     groups[run.label].append(run)
-  keys = {
-      label: sorted({
-          key for pair in {(x.source, x.target) for x in group}
-          for key in differences(
-              [x for x in group if (x.source, x.target) == pair])
-          if key not in FREE and not key.startswith('evaluation.')})
-      for label, group in groups.items()}
+  usual = {label: _usual(group) for label, group in groups.items()}
   return [
       dataclasses.replace(run, label=', '.join([run.label, *(
-          f'{key} {_short(run.config[key])}' for key in keys[run.label]
-          if key in run.config)]))
+          f"{key.removeprefix(f'{run.method}.')} {_short(run.config[key])}"
+          for key, value in usual[run.label].items()
+          if key in run.config and repr(run.config[key]) != value)]))
       for run in found]
+
+
+def _usual(group):
+  """{key: repr of its usual value, '' for none} of what runs differ in."""
+  counts = collections.defaultdict(collections.Counter)
+  for pair in {(x.source, x.target) for x in group}:
+    inside = [x for x in group if (x.source, x.target) == pair]
+    for key in differences(inside):
+      if key not in FREE and not key.startswith('evaluation.'):
+        counts[key].update(
+            repr(x.config[key]) for x in inside if key in x.config)
+  usual = {}
+  for key, values in sorted(counts.items()):
+    (value, most), (_, next_most) = values.most_common(2)
+    usual[key] = value if most > next_most else ''
+  return usual
 
 
 def differences(group):

@@ -1,11 +1,10 @@
 """Reading runs: scores, names, curves, and what is wrong with files."""
 
-import json
 import pathlib
 
 import pytest
 
-from coworld_tf.analysis import comparison, paper, runs
+from coworld_tf.analysis import runs
 from tests.analysis import stored_runs
 
 
@@ -31,7 +30,9 @@ def test_run(tmp_path, data):
   assert run.data == 'medium_replay'
   assert run.curve == [(0, 0, 4), (150, 100, 12), (250, 200, 20)]
   assert run.video == path / 'videos' / 'target_episode-250.gif'
-  assert run.video_return == 10
+  assert run.spent == {
+      'source_frames': 1500, 'source_updates': 50, 'target_updates': 200,
+      'seconds': 5400}
   assert run.settings['episodes'] == 2 and run.settings['action_repeat'] == 2
   assert set(run.references) == {'random', 'dataset'}
 
@@ -44,24 +45,58 @@ def test_online_agent(tmp_path):
 
 def test_curve_without_counts(tmp_path):
   path = stored_runs.write(tmp_path / 'a')
-  (path / 'metrics.jsonl').unlink()
+  text = (path / 'evaluations.jsonl').read_text()
+  (path / 'evaluations.jsonl').write_text(
+      text.replace('target_updates', 'other'))
   assert runs.read(path).curve[1] == (150, None, 60)
 
 
+def test_updates_of_several_sources(tmp_path):
+  path = stored_runs.write(tmp_path / 'a', 'multi_source')
+  stored_runs.rewrite(
+      path / 'summary.json', source_updates=0, source_0_updates=20,
+      source_1_updates=30)
+  assert runs.read(path).spent['source_updates'] == 50
+
+
 def test_evaluation_of_the_program_is_preferred(tmp_path):
-  path = stored_runs.write(tmp_path / 'a')
-  (path / 'evaluation').mkdir()
-  (path / 'evaluation' / 'evaluation.json').write_text(json.dumps({
-      'returns': [1, 2, 3], 'lengths': [5] * 3, 'successes': [],
-      'episodes': 3, 'seed': 7, 'envs': 4, 'task': 'x',
-      'settings': {'quality': 'fast'}}))
+  path = stored_runs.write(tmp_path / 'a', video=True)
+  stored_runs.write_evaluation(path)
   run = runs.read(path)
   assert run.returns == [1, 2, 3] and run.origin == 'evaluate'
   assert run.settings['episodes'] == 3 and run.settings['envs'] == 4
   assert run.settings['quality'] == 'fast'
   assert run.settings['action_repeat'] == 2
   assert run.settings['seed of the simulators'] == 7
-  assert run.curve[-1][2] == 100
+  assert run.curve[-1][2] == 100 and run.aside == ''
+
+
+def test_video_is_of_the_scores(tmp_path):
+  path = stored_runs.write(tmp_path / 'a', video=True)
+  assert runs.read(path).video == path / 'videos' / 'target_episode-250.gif'
+  stored_runs.write_evaluation(path)
+  assert runs.read(path).video is None
+  video = path / 'evaluation' / 'videos' / 'episode-0-200.gif'
+  stored_runs.write_video(video)
+  assert runs.read(path).video == video
+  stored_runs.write_evaluation(path, videos=0)
+  assert runs.read(path).video is None
+
+
+@pytest.mark.parametrize('changes, words', [
+    ({'updates': 100}, 'scores of an earlier checkpoint left aside'),
+    ({'task': 'dmc_walker_walk'}, 'scores of another task left aside')])
+@pytest.mark.parametrize('method', ['coworld', 'dreamerv2'])
+def test_scores_of_something_else(tmp_path, method, changes, words):
+  path = stored_runs.write(tmp_path / 'a', method)
+  stored_runs.write_evaluation(path)
+  assert runs.read(path).origin == 'evaluate'
+  stored_runs.write_evaluation(path, **changes)
+  run = runs.read(path)
+  assert run.origin == 'training' and run.mean == 100
+  assert 'seed of the simulators' not in run.settings
+  file = path / 'evaluation' / 'evaluation.json'
+  assert run.aside == f'{words}: {file}'
 
 
 def test_folders_and_repetitions(tmp_path):
@@ -99,23 +134,47 @@ def test_sweep_sets_runs_apart(tmp_path):
       source='dmc_cheetah_run', override={
           'coworld.k': 0.3, 'coworld.alpha': 3.0}))
   paths.append(stored_runs.write(tmp_path / 'base', 'offline_dv2'))
-  low, high = 'coworld, coworld.k 0.3', 'coworld, coworld.k 0.5'
+  low, high = 'coworld, k 0.3', 'coworld, k 0.5'
   assert labels(*paths) == [low, low, high, high, low, 'offline_dv2']
+  # The most frequent value needs no name.
+  paths.append(stored_runs.write(
+      tmp_path / 'third', seed=2, override={'coworld.k': 0.5}))
+  assert labels(*paths) == [
+      low, low, 'coworld', 'coworld', low, 'offline_dv2', 'coworld']
 
 
 @pytest.mark.parametrize('name, line, text, message', [
     ('evaluations.jsonl', 2, '{"policy": "tar', 'line 2: damaged'),
     ('evaluations.jsonl', 3, '[1]', 'line 3: damaged'),
     ('evaluations.jsonl', 4, '{"policy": "target", "step": 1}',
-     "line 4: there is no 'returns', the run is of another version"),
+     "line 4: there is no 'returns', it is of another version"),
     ('evaluations.jsonl', 4,
      '{"policy": "target", "step": 1, "returns": [NaN]}',
      "line 4: 'returns' is no list of finite numbers"),
     ('evaluations.jsonl', 4,
      '{"policy": "target", "step": 1, "returns": []}', 'line 4'),
-    ('metrics.jsonl', 3, '{"step"', 'line 3: damaged'),
+    ('evaluations.jsonl', 4, '{"policy": "target", "step": 1, '
+     '"returns": [1, 2], "successes": [true]}',
+     "line 4: 'successes' is no list of 2 values"),
+    ('evaluations.jsonl', 4, '{"policy": "target", "step": 1, '
+     '"returns": [1], "target_updates": null}',
+     "line 4: 'target_updates' is null, which is no integer"),
     ('summary.json', 1, '{"method"', 'damaged, not valid JSON'),
     ('summary.json', 1, '{"score": 3}', "no 'returns', it is of another"),
+    ('summary.json', 1, '{"returns": [3]}',
+     r"'returns' is \[3\], which is no object"),
+    ('summary.json', 1, '{"returns": {"random": 3}}',
+     "'random' is 3, which is no object"),
+    ('summary.json', 1, '{"returns": {"dataset": {"mean": 1.5}}}',
+     "there is no 'episodes'"),
+    ('summary.json', 1, '{"returns": {"random": {"mean": "1"}}}',
+     "'mean' is \"1\", which is no finite number"),
+    ('summary.json', 1, '{"returns": {}, "seconds": null}',
+     "'seconds' is null"),
+    ('summary.json', 1, '{"returns": {}, "dataset": 3}', "'dataset' is 3"),
+    ('summary.json', 1, '{"returns": {}, "dataset": {"s_max": "x"}}',
+     "'s_max' is \"x\""),
+    ('summary.json', 1, '[]', 'no JSON object'),
     ('config.yaml', 1, '- a', 'config.yaml')])
 def test_damage_is_named(tmp_path, name, line, text, message):
   path = stored_runs.write(tmp_path / 'a')
@@ -125,6 +184,20 @@ def test_damage_is_named(tmp_path, name, line, text, message):
   with pytest.raises(ValueError, match=message) as error:
     runs.read(path)
   assert name in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'returns': 3}, "'returns' is 3, which is no list"),
+    ({'returns': []}, "'returns' is no list of finite numbers"),
+    ({'successes': [True]}, "'successes' is no list of 3 values"),
+    ({'settings': None}, "'settings' is null, which is no object")])
+def test_damaged_scores(tmp_path, changes, message):
+  path = stored_runs.write(tmp_path / 'a')
+  stored_runs.write_evaluation(path)
+  stored_runs.rewrite(path / 'evaluation' / 'evaluation.json', **changes)
+  with pytest.raises(ValueError, match=message) as error:
+    runs.read(path)
+  assert 'evaluation.json' in str(error.value)
 
 
 def test_other_versions(tmp_path):
@@ -144,72 +217,6 @@ def test_nothing_to_compare(tmp_path):
   path = stored_runs.write(tmp_path / 'a', finished=False)
   with pytest.raises(ValueError, match=f'no finished run.*{path}'):
     runs.read_all([tmp_path])
-
-
-def test_pairs_and_cells_of_the_paper(tmp_path, data):
-  assert paper.label('metaworld_button-press', 'metaworld_door-close') == (
-      'BP->DC*')
-  assert paper.label('', 'dmc_walker_uphill') == 'WU'
-  assert paper.label('dummy_3', 'dummy_2') == 'dummy_3 > dummy_2'
-  pair = 'dmc_walker_walk', 'dmc_walker_downhill'
-  cell = lambda *args: paper.cell(paper.load(), *args)
-  assert cell('coworld', *pair, '') == {'mean': 629, 'std': 9}
-  assert cell('coworld', *pair, 'medium_expert') == {'mean': 848, 'std': 9}
-  assert cell('offline_dv2', '', pair[1], '')['mean'] == 435
-  assert cell('coworld', 'dmc_cheetah_run', pair[1], '') is None
-  assert cell('coworld, no value constraint', *pair, '') is None
-  assert cell('multi_source', '', 'metaworld_door-close', '')['mean'] == 3864
-  assert not any('avg' in key for key in cell('coworld', *pair, ''))
-
-
-def test_columns(tmp_path, data):
-  expert = stored_runs.write_data(
-      tmp_path / 'expert', policy='medium_expert')
-  for name, method, source, folder in (
-      ('a', 'coworld', 'dmc_walker_walk', data),
-      ('b', 'coworld', 'dmc_walker_run', data),
-      ('c', 'coworld', 'dmc_walker_walk', expert),
-      ('d', 'dreamerv2_offline', 'dmc_walker_walk', data),
-      ('e', 'dreamerv2', 'dmc_walker_walk', '')):
-    stored_runs.write(
-        tmp_path / name, method, source=source, data=folder or None)
-  found = comparison.compare(runs.read_all(
-      [tmp_path / name for name in 'abcde']))
-  assert list(found.columns.values()) == [
-      'WW->WD (medium_expert)', 'WW->WD (medium_replay)',
-      'dmc_walker_run > dmc_walker_downhill']
-  held = {
-      method: [(found.columns[x].split()[-1])
-               for x in found.columns if (method, x) in found.cells]
-      for method in found.methods}
-  names = ['(medium_expert)', '(medium_replay)', 'dmc_walker_downhill']
-  assert held == {
-      'coworld': names, 'dreamerv2_offline': names[1:], 'dreamerv2': names}
-  assert len(found.runs) == 5
-
-
-def test_two_runs_of_one_seed(tmp_path):
-  paths = [stored_runs.write(tmp_path / x) for x in 'ab']
-  with pytest.raises(ValueError, match='a and .*b are both coworld, WW->WD'):
-    comparison.compare(runs.read_all(paths))
-
-
-@pytest.mark.parametrize('target, metadata, override, best', [
-    ('dmc_walker_downhill', {}, {}, 500),
-    ('dmc_walker_downhill', {'cut': {'s_max': 10.0}}, {}, None),
-    ('dmc_walker_downhill', None, {}, 1000),
-    ('dmc_walker_downhill', None, {'time_limit': 125}, 250),
-    ('metaworld_door-close', None, {}, None)])
-def test_scale(tmp_path, target, metadata, override, best):
-  folder = None if metadata is None else stored_runs.write_data(
-      tmp_path / 'data', **metadata)
-  path = stored_runs.write(
-      tmp_path / 'a', target=target, data=folder, override=override)
-  found = comparison.compare(runs.read_all([path]))
-  facts, = found.facts.values()
-  assert facts.best == best and facts.random == 20 and facts.dataset == 60
-  if best:
-    assert facts.normalized((best + 20) / 2) == pytest.approx(0.5)
 
 
 def test_paths_are_as_given(tmp_path, monkeypatch):
