@@ -256,7 +256,9 @@ class Execution:
 
   def _left(self):
     """Seconds left, at the pace so far against the estimates."""
-    weights = {name: self.times.get(name, 1.0) for name in self.names}
+    # A second at least, because what is only copied is estimated as nothing.
+    weights = {
+        name: max(self.times.get(name, 1.0), 1.0) for name in self.names}
     unfinished = [*self.waiting, *self.running]
     left = sum(weights[step.name] for step in unfinished)
     done = sum(weights.values()) - left

@@ -22,14 +22,14 @@ def step(directory, name, needs=(), code=WRITE):
   return experiments.Step(name, ('-c', code, str(done)), needs, done)
 
 
-def prepare(steps, directory, jobs=1):
+def prepare(steps, directory, jobs=1, times=()):
   logs = directory / 'logs'
   logs.mkdir()
-  return reproduce.Execution(steps, jobs, logs, {})
+  return reproduce.Execution(steps, jobs, logs, dict(times))
 
 
-def execute(steps, directory, jobs=1):
-  execution = prepare(steps, directory, jobs)
+def execute(steps, directory, jobs=1, times=()):
+  execution = prepare(steps, directory, jobs, times)
   execution.run()
   return execution
 
@@ -37,7 +37,7 @@ def execute(steps, directory, jobs=1):
 def test_order_and_logs(tmp_path, capsys):
   check = f'import os; assert os.path.exists("{tmp_path}/a.json"); ' + WRITE
   steps = [step(tmp_path, 'b', ('a',), check), step(tmp_path, 'a')]
-  assert not execute(steps, tmp_path, jobs=2).failed
+  assert not execute(steps, tmp_path, 2, {'a': 0.0, 'b': 9.0}).failed
   assert all(map(reproduce.is_done, steps))
   assert (tmp_path / 'logs' / 'a.log').read_text() == 'wrote\n'
   lines = [x.split(' ', 1)[1] for x in capsys.readouterr().out.splitlines()]
