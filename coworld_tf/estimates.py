@@ -6,16 +6,17 @@ together with the agent steps that go with it in a simulator. Of its
 evaluations the long one tells the time of a step in all their simulators, and
 the short one that of starting them. Not counted: checkpoints, and datasets
 beyond the training of their agent. A sequence of the Fisher information counts
-as an update.
+as an update. What is begun counts whole, except that an agent that is finished
+only has to be copied.
 """
 
 import json
 import math
 import subprocess
-import sys
 import tempfile
 
-from coworld_tf import cli, evaluate, experiments, inputs
+from coworld_tf import cli, evaluate, experiments, inputs, processes
+from coworld_tf.datasets import online
 from dreamerv2_base import files, logger
 
 # Updates of each phase; the first is not counted, because it compiles.
@@ -25,28 +26,34 @@ FRAMES = {'dmc': 1000, 'metaworld': 500, 'robodesk': 500}
 SHORT, LONG = 2, 10  # Episodes of the two evaluations.
 
 
+class Failed(Exception):
+  """A short run failed, so that nothing is known of the time."""
+
+
 def estimate(steps, scale, out, say):
   """Estimates the seconds of steps, each alone on the machine.
 
   Args:
     steps: list of experiments.Step.
-    scale: name in experiments.SCALES.
+    scale: name in UPDATES.
     out: directory where measurements are kept.
     say: function of a text that tells what is being measured.
 
   Returns:
-    Dict of seconds by name of the step; empty at a scale that is not
-    measured, because a short run would be no shorter.
+    Dict of seconds by name of the step.
 
   Raises:
-    ValueError: a short run failed.
+    Failed: a short run failed.
+    ValueError, OSError: earlier measurements are damaged, or these cannot be
+      kept.
   """
-  if scale not in UPDATES:
-    return {}
   path = out / 'measured.json'
-  known = json.loads(path.read_text()) if path.exists() else {}
-  found = {}
+  known, found = earlier(path), {}
+  out.mkdir(parents=True, exist_ok=True)
   for step in steps:
+    if has_agent(step):
+      found[step.name] = 0.0
+      continue
     argv = arguments(step, scale)
     config = experiments.configuration(argv)
     suite = evaluate.task(config).partition('_')[0]
@@ -54,7 +61,6 @@ def estimate(steps, scale, out, say):
     if key not in known:
       say(f'measuring {key}')
       known[key] = measure(argv, config, UPDATES[scale])
-      out.mkdir(parents=True, exist_ok=True)
       with files.replacing(path) as temporary:
         temporary.write_text(json.dumps(known, indent=2) + '\n')
     length = config.time_limit or FRAMES[suite] // config.action_repeat
@@ -62,21 +68,73 @@ def estimate(steps, scale, out, say):
   return found
 
 
+def earlier(path):
+  """Reads what was measured before, by method and suite.
+
+  Raises:
+    ValueError, OSError: the file is damaged.
+  """
+  known = experiments.read(path) if path.exists() else {}
+  for name, entry in known.items():
+    if not isinstance(entry, dict) or not {'step', 'start'} <= set(entry) or (
+        not all(isinstance(x, (int, float)) for x in entry.values())):
+      raise ValueError(
+          f"{path}: '{name}' is no measurement; remove the file to measure "
+          'again')
+  return known
+
+
+def has_agent(step):
+  """Whether only the episodes of a finished agent are to be copied."""
+  return not step.needs and online.is_finished(
+      experiments.ROOT / value(step, '--agent_logdir'))
+
+
+def value(step, flag):
+  """The value of a flag of a step."""
+  return step.argv[step.argv.index(flag) + 1]
+
+
 def arguments(step, scale):
   """Arguments of train.py for a run, or for the agent of a dataset."""
   if step.needs:
     return list(step.argv[1:])
-  value = lambda key: step.argv[step.argv.index(key) + 1]
   start = step.argv.index('--agent_configs') + 1
   end = step.argv.index('--')
   size = experiments.SCALES[scale]
-  limit = value('--time_limit') if '--time_limit' in step.argv else 0
+  limit = value(step, '--time_limit') if '--time_limit' in step.argv else 0
   return list(map(str, [
       '--configs', *step.argv[start: end], '--method', 'dreamerv2', '--task',
-      value('--task'), '--quality', value('--quality'), '--time_limit', limit,
+      value(step, '--task'), '--quality', value(step, '--quality'),
+      '--time_limit', limit,
       '--schedule.source_pretrain', size.frames // size.block,
       '--schedule.source_steps', size.block, '--evaluation.source_episodes',
       10, '--evaluation.final_episodes', 10]))
+
+
+def short_run(config, updates):
+  """Settings that make a run short.
+
+  Args:
+    config: configuration of the real run.
+    updates: of each phase.
+  """
+  # An episode that is stored has a row more than steps.
+  length = config.dataset.length + 10
+  frames = updates * config.action_repeat * config.train_every
+  # Three evaluations before blocks: the first may come before any update, the
+  # next compiles a prediction, and the last is what counts.
+  alone = not inputs.target_tasks(config)
+  return {
+      'time_limit': length, 'log_every': 1, 'pretrain': 0,
+      'checkpoint_every': 10 ** 6, 'schedule.warmup': 1, 'schedule.rounds': 1,
+      'schedule.prefill': 2 * length * config.action_repeat,
+      'schedule.source_pretrain': 3 if alone else 2,
+      'schedule.source_steps': frames,
+      'schedule.target_blocks': 3, 'schedule.target_steps': frames,
+      'schedule.model_updates': updates, 'ewc.sequences': 1,
+      'evaluation.target_episodes': SHORT, 'evaluation.source_episodes': SHORT,
+      'evaluation.final_episodes': LONG}
 
 
 def measure(argv, config, updates):
@@ -88,20 +146,10 @@ def measure(argv, config, updates):
     updates: of each phase.
 
   Raises:
-    ValueError: the run failed.
+    Failed: the run failed.
   """
-  # An episode that is stored has a row more than steps.
-  length = config.dataset.length + 10
-  frames = updates * config.action_repeat * config.train_every
-  short = {
-      'time_limit': length, 'log_every': 1, 'pretrain': 0,
-      'checkpoint_every': 10 ** 6, 'schedule.warmup': 1, 'schedule.rounds': 1,
-      'schedule.prefill': 2 * length * config.action_repeat,
-      'schedule.source_pretrain': 2, 'schedule.source_steps': frames,
-      'schedule.target_blocks': 2, 'schedule.target_steps': frames,
-      'schedule.model_updates': updates, 'ewc.sequences': 1,
-      'evaluation.target_episodes': SHORT, 'evaluation.source_episodes': SHORT,
-      'evaluation.final_episodes': LONG}
+  short = short_run(config, updates)
+  length = short['time_limit']
   with tempfile.TemporaryDirectory() as directory:
     short['logdir'] = f'{directory}/run'
     if inputs.target_tasks(config):
@@ -158,7 +206,7 @@ def seconds(config, length, known):
   updates = lambda frames: frames // (repeat * config.train_every)
   source = known.get('source', 0.0)
   model = known.get('target_model', known.get('target', 0.0))
-  total = config.pretrain * source
+  total = config.pretrain * source * len(inputs.source_tasks(config))
   for phase, amount, _ in methods.make_blocks(config):
     match phase:
       case 'evaluate_source' | 'evaluate_target':
@@ -193,9 +241,13 @@ def _without(argv, keys):
 
 
 def _python(*argv):
-  result = subprocess.run(
-      [sys.executable, *map(str, argv)], cwd=experiments.ROOT,
-      capture_output=True, text=True)
-  if result.returncode:
-    last = (result.stderr.strip().splitlines() or ['no message'])[-1]
-    raise ValueError(f'a short run to measure the time failed: {last}')
+  process = processes.start(
+      list(map(str, argv)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+      text=True, errors='replace')
+  try:
+    _, errors = process.communicate()
+  finally:
+    processes.stop([process])
+  if process.returncode:
+    last = (errors.strip().splitlines() or ['no message'])[-1]
+    raise Failed(f'a short run to measure the time failed: {last}')

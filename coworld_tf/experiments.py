@@ -9,11 +9,15 @@ so experiments share what they have in common. Nothing here loads TensorFlow.
 
 import functools
 import itertools
+import json
 import pathlib
 import typing
 
 from coworld_tf import inputs
 from coworld_tf.analysis import paper
+from coworld_tf.datasets import collect
+from dreamerv2_base import config as configs
+from dreamerv2_base import episodes
 from dreamerv2_base import flags as command_line
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -30,8 +34,11 @@ METHODS = {
     **{name: ('coworld', name) for name in (
         'no_state_alignment', 'no_reward_alignment', 'no_value_constraint',
         'brute_force')}}
-# What of a pair a method uses; others use both tasks.
-TARGET_ONLY = 'dreamerv2_offline', 'offline_dv2', 'multi_source'
+# Sources of multi_source by suite of the target: those that the paper pairs
+# with it. A target is no source of its own.
+CANDIDATES = {
+    'metaworld': METAWORLD, 'dmc': ('WW', 'CR'),
+    'robodesk': ('BP', 'WC', 'DC', 'HP')}
 DMC_PAIRS = (
     ('WW', 'WD'), ('WW', 'WU'), ('WW', 'WN'),
     ('CR', 'CD'), ('CR', 'CU'), ('CR', 'CN'))
@@ -174,16 +181,17 @@ def train(
       (size, overlays) if (method, scale) == ('offline_dv2', 'paper')
       else (overlays[:1], (*size, *overlays[1:])))
   argv = ['--configs', suite, *first, *second]
-  parts = [method]
-  if method not in TARGET_ONLY:
+  parts, config = [method], _merged(suite, *first, *second)
+  origin, _ = inputs.METHODS[config.method]
+  if origin == 'source_task':
     argv += ['--source_task', TASKS[source]]
     parts.append(TASKS[source])
-  if method == 'multi_source':
-    others = [TASKS[name] for name in METAWORLD if name != target]
-    argv += ['--multi_source.candidates', *others]
+  elif origin:
+    others = [TASKS[name] for name in CANDIDATES[suite] if name != target]
+    argv += [f'--{origin}', *others]
   argv += ['--target_task', TASKS[target]]
-  parts.append(TASKS[target])
-  config = _merged(suite, *first, *second)
+  # Tells datasets of one task apart.
+  parts.append(data.done.parent.name)
   if method == 'offline_dv2':
     argv += offline_dv2_schedule(config, scale)
   if key and config.flat()[key] != value:
@@ -217,6 +225,47 @@ def offline_dv2_schedule(config, scale):
   return [
       '--schedule.warmup', 1, '--schedule.model_updates', half,
       '--schedule.target_steps', half // blocks * per_update]
+
+
+def check_settings(steps):
+  """Checks that what steps have left or begun was made with their settings.
+
+  Settings that came after a run count with their defaults.
+
+  Raises:
+    ValueError, OSError: it was made with others, or cannot be read.
+  """
+  for step in steps:
+    directory = ROOT / step.done.parent
+    before, now = {}, {}
+    if step.needs and (directory / 'config.yaml').exists():
+      before = {
+          **configuration([]).flat(),
+          **configs.Config(configs.load(directory / 'config.yaml')).flat()}
+      now = configuration(step.argv[1:]).flat()
+    elif not step.needs and (directory / episodes.METADATA).exists():
+      before = episodes.read_metadata(directory)
+      now = collect.make_request(collect.parse_arguments(step.argv[3:]))
+    for key, value in now.items():
+      if key not in inputs.CHANGEABLE and before.get(key, value) != value:
+        raise ValueError(
+            f"{step.name}: {directory} was made with {key} '{before[key]}', "
+            f"not '{value}'; choose another --out or remove it")
+
+
+def read(path):
+  """Reads a JSON file of named values.
+
+  Raises:
+    ValueError, OSError: it is something else.
+  """
+  try:
+    content = json.loads(path.read_text(encoding='utf-8'))
+  except ValueError as error:
+    raise ValueError(f'{path}: not valid JSON ({error})') from None
+  if not isinstance(content, dict):
+    raise ValueError(f'{path}: must hold a JSON object of named values')
+  return content
 
 
 def configuration(argv):

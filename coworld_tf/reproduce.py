@@ -7,7 +7,6 @@ Run again, it goes on where it was.
 """
 
 import argparse
-import json
 import os
 import pathlib
 import shlex
@@ -16,12 +15,11 @@ import subprocess
 import sys
 import time
 
-from coworld_tf import cli, estimates, experiments
+from coworld_tf import cli, estimates, experiments, processes
 from dreamerv2_base import progress
 
 ROOT = experiments.ROOT
 PAUSE = 0.2  # Seconds between looks at the processes.
-PATIENCE = 30  # Seconds that a stopped process gets to end by itself.
 
 
 def main(argv=None):
@@ -32,30 +30,34 @@ def main(argv=None):
     steps = experiments.plan(
         args.experiment, args.scale, args.out, args.seeds, args.pairs,
         args.methods)
-  show(args, steps)
-  try:
-    with cli.input_errors():
-      times = estimates.estimate(
-          steps, args.scale, ROOT / args.out,
-          lambda text: print(f'# {text}', file=sys.stderr))
-  except KeyboardInterrupt:
-    return 130
-  show_times(args, steps, times)
-  if not args.run:
-    return 0
+    experiments.check_settings(steps)
+    show(args, steps)
   # As for Ctrl-C, so that `kill` leaves no processes behind either.
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   signal.signal(signal.SIGINT, signal.default_int_handler)
-  execution = Execution(steps, args.jobs, ROOT / args.out / 'logs', times)
   try:
-    execution.run()
-    finished = [step for step in steps if step.needs and is_done(step)]
-    status = run_compare(args, finished) if finished else 1
+    times = measure(args, steps)
+    return run(args, steps, times) if args.run else 0
   except KeyboardInterrupt:
     print('stopped; the same command continues', file=sys.stderr)
     return 130
+
+
+def run(args, steps, times):
+  """Runs and compares what is not done yet; returns the exit status."""
+  logs = ROOT / args.out / 'logs'
+  with cli.input_errors():
+    logs.mkdir(parents=True, exist_ok=True)
+    execution = Execution(steps, args.jobs, logs, times)
+  try:
+    with cli.full_disk():
+      execution.run()
   finally:
     execution.stop()
+  finished = [
+      step for step in steps
+      if step.needs and step.name not in execution.failed]
+  status = run_compare(args, finished) if finished else 1
   for name, reason in execution.failed.items():
     print(f'failed: {name}: {reason}', file=sys.stderr)
   return int(bool(execution.failed or status))
@@ -85,10 +87,11 @@ def parse_arguments(argv=None):
       metavar='METHOD',
       help='some of %(choices)s (default: those of the paper)')
   add('--out', type=pathlib.Path, metavar='DIR',
-      help='directory of datasets, runs and logs, which experiments of one '
-      'scale share (default runs/SCALE)')
+      help='datasets, runs and logs are in DIR/SCALE, which experiments '
+      'share (default runs)')
   args = parser.parse_args(argv)
-  args.out = (args.out or ROOT / 'runs' / args.scale).expanduser().resolve()
+  out = (args.out or ROOT / 'runs').expanduser().resolve()
+  args.out = out / args.scale
   if args.out.is_relative_to(ROOT):
     args.out = args.out.relative_to(ROOT)
   return args
@@ -100,6 +103,10 @@ def check(args):
     raise ValueError(f'--jobs is {args.jobs}: must be at least 1')
   if min(args.seeds) < 0:
     raise ValueError(f'--seeds: {min(args.seeds)} is negative')
+  out = ROOT / args.out
+  for place in (out, *out.parents):
+    if place.exists() and not place.is_dir():
+      raise ValueError(f'--out: {place} is a file')
 
 
 def show(args, steps):
@@ -118,18 +125,27 @@ def show(args, steps):
   print(command_line(compare(args, runs)), flush=True)
 
 
-def show_times(args, steps, times):
-  """Prints how long the steps take, and those that are left together."""
-  if not times:
-    print('\n# About a minute for each')
-    return
+def measure(args, steps):
+  """Prints how long each step that is left takes; returns it in seconds."""
+  if args.scale not in estimates.UPDATES:
+    print('\n# About a minute for each', flush=True)
+    return {}
+  try:
+    with cli.input_errors():
+      times = estimates.estimate(
+          [step for step in steps if not is_done(step)], args.scale,
+          ROOT / args.out, lambda text: print(f'# {text}', file=sys.stderr))
+  except estimates.Failed as error:
+    print(f'warning: no estimate, because {error}', file=sys.stderr)
+    return {}
   print('\n# Hours of each alone on this machine, from short runs with '
-        f'{estimates.UPDATES[args.scale]} updates')
-  for step in steps:
-    print(f'# {times[step.name] / 3600:10.2f}  {step.name}')
-  left = sum(times[x.name] for x in steps if not is_done(x))
-  print(f'# {left / 3600:10.2f}  all that is left, one after the other',
+        f'{estimates.UPDATES[args.scale]} updates;\n# what is begun is '
+        'counted whole, what is done not at all')
+  for name, seconds in times.items():
+    print(f'# {seconds / 3600:10.2f}  {name}')
+  print(f'# {sum(times.values()) / 3600:10.2f}  all, one after the other',
         flush=True)
+  return times
 
 
 def command_line(argv):
@@ -152,9 +168,13 @@ def run_compare(args, runs):
 
 
 def is_done(step):
-  """Whether a step has left its result."""
+  """Whether a step has left its result.
+
+  Raises:
+    ValueError, OSError: it is damaged.
+  """
   path = ROOT / step.done
-  return path.exists() and json.loads(path.read_text()).get('complete', True)
+  return path.exists() and experiments.read(path).get('complete', True)
 
 
 class Execution:
@@ -166,7 +186,7 @@ class Execution:
     Args:
       steps: list of experiments.Step.
       jobs: number of processes.
-      logs: directory of their output.
+      logs: directory of their output, which exists.
       times: estimated seconds by name of the step, or empty.
     """
     self.times, self.start = times, time.time()
@@ -182,7 +202,6 @@ class Execution:
 
   def run(self):
     """Returns when no step is left that could run."""
-    self.logs.mkdir(parents=True, exist_ok=True)
     while self.waiting or self.running:
       for step in list(self.waiting):
         if self.failed.keys() & set(step.needs):
@@ -198,15 +217,7 @@ class Execution:
 
   def stop(self):
     """Ends all processes, those that they started included."""
-    for sent in (signal.SIGINT, signal.SIGKILL):
-      for process, _ in self.running.values():
-        if process.poll() is None:
-          os.killpg(process.pid, sent)
-      for process, _ in self.running.values():
-        try:
-          process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-          continue
+    processes.stop([process for process, _ in self.running.values()])
 
   def _ready(self, step):
     unfinished = {other.name for other in (*self.waiting, *self.running)}
@@ -215,22 +226,23 @@ class Execution:
   def _start(self, step):
     path = self._log(step)
     with path.open('ab') as log:
-      # A session of its own, so that Ctrl-C comes to this process alone.
-      process = subprocess.Popen(
-          [sys.executable, *step.argv], cwd=ROOT, env=self.environment,
-          stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-          start_new_session=True)
+      process = processes.start(
+          step.argv, env=self.environment, stdout=log,
+          stderr=subprocess.STDOUT)
     self.running[step] = process, time.time()
     self._say(f'started {step.name}, log {path}')
 
   def _finish(self, step):
     process, start = self.running.pop(step)
     duration = progress.duration(time.time() - start)
-    if process.returncode == 0 and is_done(step):
-      self._say(f'finished {step.name} after {duration}')
-      return
     lines = self._log(step).read_text(errors='replace').split('\n')
     last = next((line for line in reversed(lines) if line.strip()), '')
+    try:
+      if process.returncode == 0 and is_done(step):
+        self._say(f'finished {step.name} after {duration}')
+        return
+    except ValueError as error:
+      last = error
     self.failed[step.name] = f'status {process.returncode}, {last}'
     self._say(f'FAILED {step.name} after {duration}: {last}')
 
@@ -244,7 +256,9 @@ class Execution:
 
   def _left(self):
     """Seconds left, at the pace so far against the estimates."""
-    weights = {name: self.times.get(name, 1.0) for name in self.names}
+    # A second at least, because what is only copied is estimated as nothing.
+    weights = {
+        name: max(self.times.get(name, 1.0), 1.0) for name in self.names}
     unfinished = [*self.waiting, *self.running]
     left = sum(weights[step.name] for step in unfinished)
     done = sum(weights.values()) - left

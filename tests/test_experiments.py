@@ -6,9 +6,12 @@ import pathlib
 
 import pytest
 
+import envs
 from coworld_tf import experiments, inputs, schedule
 from coworld_tf.analysis import paper
 from coworld_tf.datasets import collect, online
+from dreamerv2_base import config as configs
+from dreamerv2_base import episodes
 
 OUT = pathlib.Path('runs/x')
 NAMES = {
@@ -74,10 +77,15 @@ def test_grids():
   assert len(others) == 12  # The settings of the suite are not repeated.
 
 
-@pytest.mark.parametrize('name, scale, pair', [
-    ('table2', 'paper', 'WC-DC'), ('table3', 'small', 'WW-WD'),
-    ('table4', 'smoke', 'CR-CN'), ('fig5a', 'small', 'BP-PG')])
-def test_every_command_is_accepted(name, scale, pair):
+@pytest.mark.parametrize('task', experiments.TASKS.values())
+def test_tasks_exist(task):
+  envs.check_task(task)
+
+
+@pytest.mark.parametrize('scale', experiments.SCALES)
+@pytest.mark.parametrize('name', experiments.EXPERIMENTS)
+def test_every_command_is_accepted(name, scale):
+  pair = '-'.join(experiments.EXPERIMENTS[name].pairs[0])
   steps = experiments.plan(name, scale, OUT, [0], [pair])
   assert len({step.name for step in steps}) == len(steps)
   known = {}
@@ -96,6 +104,57 @@ def test_every_command_is_accepted(name, scale, pair):
       args = collect.parse_arguments(step.argv[3:])
       collect.check_arguments(args)
       online.agent_flags(args)
+
+
+@pytest.mark.parametrize('name, pair, sources', [
+    ('table3', 'CR-CD', ['dmc_walker_walk', 'dmc_cheetah_run']),
+    ('fig5a', 'BP-PG', [
+        'metaworld_button-press', 'metaworld_window-close',
+        'metaworld_drawer-close', 'metaworld_handle-press'])])
+def test_several_sources_outside_metaworld(name, pair, sources):
+  step, = runs(name, 'paper', OUT, [0], [pair], ['multi_source'])
+  inputs.check(config(step))
+  assert config(step).multi_source.candidates == sources
+
+
+def saved(tmp_path, method):
+  data, run = experiments.plan(
+      'table3', 'smoke', tmp_path, [0], ['WW-WD'], [method])
+  data.done.parent.mkdir(parents=True)
+  request = collect.make_request(collect.parse_arguments(data.argv[3:]))
+  episodes.write_metadata(data.done.parent, request)
+  run.done.parent.mkdir(parents=True)
+  configs.save(config(run), run.done.parent / 'config.yaml')
+  return data, run, request
+
+
+def test_settings_of_what_is_there(tmp_path):
+  data, run, request = saved(tmp_path, 'offline_dv2')
+  experiments.check_settings([data, run])
+  others = run._replace(argv=(*run.argv, '--discount', '0.5'))
+  with pytest.raises(ValueError, match=(
+      f"^{run.name}: .* discount '0.99', not '0.5'")):
+    experiments.check_settings([data, others])
+  places = run._replace(argv=(*run.argv, '--log_every', '7'))
+  experiments.check_settings([places])
+  request['requested_frames'] = 60
+  del request['camera']
+  episodes.write_metadata(data.done.parent, request)
+  with pytest.raises(ValueError, match=(
+      f"^{data.name}: .* requested_frames '60', not '120'")):
+    experiments.check_settings([data, run])
+
+
+def test_settings_that_came_after_a_run(tmp_path):
+  *_, run, _ = saved(tmp_path, 'offline_dv2')
+  path = run.done.parent / 'config.yaml'
+  path.write_text(''.join(
+      line for line in path.read_text().splitlines(keepends=True)
+      if not line.startswith('clip_rewards:')))
+  experiments.check_settings([run])
+  other = run._replace(argv=(*run.argv, '--clip_rewards', 'sign'))
+  with pytest.raises(ValueError, match="clip_rewards 'identity', not 'sign'"):
+    experiments.check_settings([other])
 
 
 def test_budgets_of_the_paper():
@@ -129,6 +188,10 @@ def test_experiments_share_steps():
   shared = table.keys() & figure.keys()
   assert len(shared) == 6 + 6 + 6 + 6  # Data, offline_dv2, coworld, several.
   assert all(table[name] == figure[name] for name in shared)
+  replay, expert = [
+      {x.name for x in experiments.plan(name, 'small', OUT, [0])}
+      for name in ('table3', 'table4')]
+  assert not replay & expert  # Their datasets differ.
   agents = [
       {x.argv[x.argv.index('--agent_logdir') + 1]
        for x in experiments.plan(name, 'small', OUT, [0]) if not x.needs}
