@@ -1,6 +1,7 @@
 """Episodes to look at in a comparison, as small GIFs."""
 
 import io
+import struct
 import typing
 
 import imageio.v3 as imageio
@@ -10,6 +11,9 @@ from PIL import Image
 from dreamerv2_base import logger
 
 FRAMES, COLORS = 100, 64
+# What Pillow raises for files that end early or are no images.
+DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
 
 
 class Video(typing.NamedTuple):
@@ -55,7 +59,7 @@ def shrink(path):
   """
   try:
     video = imageio.imread(path, plugin='pillow', index=None)
-  except (OSError, SyntaxError, ValueError, EOFError) as error:
+  except DAMAGE as error:
     raise ValueError(f'{path}: no readable video ({error})') from None
   count = min(FRAMES, len(video))
   chosen = np.linspace(0, len(video) - 1, count).round().astype(int)
