@@ -79,8 +79,10 @@ def check(config):
   for key in task_keys(config):
     if not flat[key]:
       raise ValueError(f"{key} is not set, give it as '--{key} VALUE'")
-  for task in [*source_tasks(config), *target_tasks(config)]:
-    envs.check_task(task)
+    if key not in ('offline_dir', 'logdir'):
+      tasks = flat[key] if isinstance(flat[key], list) else [flat[key]]
+      for task in tasks:
+        envs.check_task(task)
   if config.method == 'multi_source':
     check_candidates(config)
   if config.method == 'offline_dv2':

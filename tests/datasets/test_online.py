@@ -224,8 +224,9 @@ def test_expert(replay, agent, tmp_path):
   changes = lambda found: np.mean([
       np.abs(np.diff(episode['action'][1:], axis=0)).mean()
       for episode in found])
-  # After the mode of the policy, three episodes of random actions.
-  assert changes(rows(out)) < 0.5 < changes(rows(replay, 3))
+  # After the mode of the policy, three episodes of random actions, which
+  # change by 2 / 3.
+  assert changes(rows(out)) < 0.58 < changes(rows(replay, 3))
 
 
 @pytest.mark.parametrize('argv, words', [
