@@ -60,9 +60,11 @@ def load_agent(config, logdir, images, space, path=None):
       'sources': [learner]}
   checkpoint = tf.train.Checkpoint(learner=tf.train.Checkpoint(**place))
   try:
-    status = checkpoint.restore(path)
-    status.assert_existing_objects_matched().expect_partial()
+    status = checkpoint.restore(path).expect_partial()
+    status.assert_existing_objects_matched()
   except (AssertionError, ValueError, tf.errors.OpError) as error:
+    # Otherwise every value that is not restored gets a line.
+    tf.get_logger().setLevel('ERROR')
     reason = str(error).strip().split('\n')[0]
     raise ValueError(
         f'{path}: is damaged or of another run: {reason}') from None

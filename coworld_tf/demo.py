@@ -37,12 +37,10 @@ def main(argv=None):
   start = time.time()
   print(f'1/2  Random data of {TARGET}, the target: {data}')
   config = flags.parse(CONFIGS, ROOT / 'configs')
-  settings = [
-      text for key in inputs.SETTINGS for text in (f'--{key}', config[key])]
   status = python(
       '-m', 'coworld_tf.datasets.collect', '--task', TARGET, '--policy',
       'random', '--steps', FRAMES, '--seed', args.seed, '--out', data,
-      *settings)
+      *inputs.collect_flags(config))
   if status:
     return status
   print(f'\n2/2  CoWorld with {SOURCE} as the source: {logdir}')

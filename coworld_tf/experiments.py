@@ -145,13 +145,8 @@ def dataset(policy, target, scale, out):
   argv = [
       '-m', 'coworld_tf.datasets', 'collect', '--task', task, '--policy',
       policy, '--steps', size.frames]
-  for key in inputs.SETTINGS:
-    if config[key] is True:
-      argv.append(f'--{key}')
-    elif config[key]:
-      argv += [f'--{key}', config[key]]
   argv += [
-      '--out', directory, '--agent_logdir', out / 'agents' / task,
+      *inputs.collect_flags(config), '--out', directory, '--agent_logdir', out / 'agents' / task,
       '--agent_configs', suite, *size.agent, '--',
       '--schedule.source_steps', size.block]
   return Step(

@@ -112,6 +112,17 @@ def target_tasks(config):
   return [config.target_task] if METHODS[config.method][1] else []
 
 
+def collect_flags(config):
+  """Returns arguments of datasets.collect for the simulators of a run."""
+  flags = []
+  for key in SETTINGS:
+    if config[key] is True:
+      flags.append(f'--{key}')
+    elif config[key]:
+      flags += [f'--{key}', str(config[key])]
+  return flags
+
+
 def is_shared(config):
   """Whether one agent serves both source and target."""
   return config.method in ('dv2_finetune', 'dv2_finetune_ewc')
