@@ -144,11 +144,9 @@ def dataset(policy, target, scale, out):
   directory = out / 'data' / f'{policy}-{task}'
   argv = [
       '-m', 'coworld_tf.datasets', 'collect', '--task', task, '--policy',
-      policy, '--steps', size.frames]
-  argv += [
-      *inputs.collect_flags(config), '--out', directory, '--agent_logdir', out / 'agents' / task,
-      '--agent_configs', suite, *size.agent, '--',
-      '--schedule.source_steps', size.block]
+      policy, '--steps', size.frames, *inputs.collect_flags(config), '--out',
+      directory, '--agent_logdir', out / 'agents' / task, '--agent_configs',
+      suite, *size.agent, '--', '--schedule.source_steps', size.block]
   return Step(
       f'data-{policy}-{task}', tuple(map(str, argv)), (),
       directory / 'metadata.json')
