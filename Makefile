@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OFFICIAL := tests/parity/requirements.txt
+SECOND := tests/baselines tests/dreamerv2_base tests/parity tests/stages
 
 IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
 VENV_PACKAGE := import sys; print('python3.%d-venv' % sys.version_info[1])
@@ -18,13 +19,18 @@ help:  ## List the targets
 demo: $(INSTALLED)  ## Collect data, train the pair, evaluate (SEED=1)
 	$(BIN)/python -m coworld_tf.demo $(if $(SEED),--seed $(SEED))
 
-# Two test processes: TensorFlow and Mesa cannot share one.
+# Two at a time, since most tests keep to one core. TensorFlow and Mesa cannot
+# share a process, and what runs in the background does not see interrupts.
 test: $(INSTALLED)  ## Check the style and run all tests
-	@failed=; \
+	@failed=; log=$$(mktemp); \
 	$(BIN)/ruff check . || failed="$$failed ruff"; \
-	$(BIN)/python -m pytest tests/envs || failed="$$failed tests/envs"; \
+	{ $(BIN)/python -m pytest tests/envs; envs=$$?; \
+	  $(BIN)/python -m pytest $(SECOND) && exit $$envs; } >$$log 2>&1 & \
+	second=$$!; trap 'pkill -P $$second; kill $$second; exit 130' INT TERM; \
 	$(BIN)/python -m pytest tests --ignore=tests/envs \
-	  || failed="$$failed tests"; \
+	  $(SECOND:%=--ignore=%) || failed="$$failed tests"; \
+	wait $$second || failed="$$failed tests/envs or $(SECOND)"; \
+	cat $$log; rm $$log; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 lint: $(INSTALLED)  ## Check the style only
