@@ -21,8 +21,8 @@ import time
 import envs
 from benchmarks import machine
 from coworld_tf import cli
-from dreamerv2_base import driver, files, logger, progress
-from envs import worker
+from dreamerv2_base import files, logger, progress
+from envs import driver, worker
 
 RESULTS = pathlib.Path(__file__).with_name('results') / 'envs.json'
 COUNTS = 1, 2, 4

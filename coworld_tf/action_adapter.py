@@ -17,7 +17,7 @@ import gymnasium
 import numpy as np
 import tensorflow as tf
 
-from dreamerv2_base import driver
+from envs import driver
 
 
 def source_space(mode, source, target, index=()):

@@ -1,7 +1,8 @@
 """Collects the data of a source: its simulator, agent and replay."""
 
 from coworld_tf import seeds
-from dreamerv2_base import agent, driver
+from dreamerv2_base import agent
+from envs import driver
 
 
 class Collector:

@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from coworld_tf import evaluate, seeds
-from dreamerv2_base import agent, driver
+from dreamerv2_base import agent
+from envs import driver, evaluation
 
 NAME = 'evaluations.jsonl'
 LOG = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Evaluator:
       if random:
         return driver.RandomPolicy(space, self.seed)
       return agent.AgentPolicy(learner, self.seed, 'eval')
-    result = evaluate.evaluate(
+    result = evaluation.evaluate(
         make_env, make_policy, count, config.envs, self.seed)
     self._record(name, result, position)
 

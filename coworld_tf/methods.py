@@ -13,8 +13,8 @@ from coworld_tf import (
   trainer,
 )
 from coworld_tf.baselines import alone, dv2_finetune, ewc, offline_dv2
-from dreamerv2_base import agent, driver, episodes, replay
-from envs import worker
+from dreamerv2_base import agent, episodes, replay
+from envs import driver, worker
 
 
 def build(config, logdir, target_replay):

@@ -35,7 +35,7 @@ if 'MUJOCO_GL' not in os.environ:
 
 
 def make(task, seed=0, size=64, action_repeat=1, time_limit=0,
-         quality='exact', camera='', fix_rewards=False):
+         quality='exact', camera='', fix_rewards=False, native=False):
   """Creates an environment in this process.
 
   Do not import TensorFlow into a process that rendered, nor the reverse: with
@@ -54,6 +54,8 @@ def make(task, seed=0, size=64, action_repeat=1, time_limit=0,
       which is the only one of RoboDesk and Gymnasium.
     fix_rewards: Whether RoboDesk's rewards see objects move; see
       `envs.robodesk`.
+    native: Whether actions are those of the simulator, numbers within its
+      bounds or a choice, instead of -1 to 1 or a one-hot vector.
 
   Raises:
     ValueError: If the task or a setting is unknown or out of range.
@@ -67,6 +69,8 @@ def make(task, seed=0, size=64, action_repeat=1, time_limit=0,
     env = wrappers.ActionRepeat(env, action_repeat)
   if time_limit:
     env = wrappers.TimeLimit(env, time_limit)
+  if native:
+    return env
   if isinstance(env.act_space['action'], gymnasium.spaces.Discrete):
     return wrappers.OneHotAction(env)
   return wrappers.NormalizeAction(env)

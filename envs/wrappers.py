@@ -92,24 +92,32 @@ class NormalizeAction(Wrapper):
   def __init__(self, env):
     super().__init__(env)
     space = env.act_space['action']
-    bounded = np.isfinite(space.low) & np.isfinite(space.high)
-    self._low = np.where(bounded, space.low, -1.0)
-    self._high = np.where(bounded, space.high, 1.0)
+    self._center, self._scale = center_and_scale(space)
 
   @property
   def act_space(self):
     """One float32 box from -1 to 1."""
-    box = gymnasium.spaces.Box(-1, 1, self._low.shape, np.float32)
+    box = gymnasium.spaces.Box(-1, 1, self._center.shape, np.float32)
     return {'action': box}
 
   def step(self, action):
     """Raises a ValueError unless the action has the right shape and no NaN."""
     action = np.asarray(action['action'], np.float64)
-    if action.shape != self._low.shape or not np.isfinite(action).all():
+    if action.shape != self._center.shape or not np.isfinite(action).all():
       raise ValueError(
-          f'action is {action}: must be {self._low.size} finite numbers')
-    scaled = self._low + (action + 1) / 2 * (self._high - self._low)
-    return self.env.step({'action': scaled})
+          f'action is {action}: must be {self._center.size} finite numbers')
+    return self.env.step({'action': self._center + self._scale * action})
+
+
+def center_and_scale(space):
+  """Returns the affine map from [-1, 1] to the bounds of a Box, two float64.
+
+  It is the identity for bounds of -1 and 1, and where there are none.
+  """
+  bounded = np.isfinite(space.low) & np.isfinite(space.high)
+  low = np.where(bounded, space.low, -1.0).astype(np.float64)
+  high = np.where(bounded, space.high, 1.0).astype(np.float64)
+  return (high + low) / 2, (high - low) / 2
 
 
 class OneHotAction(Wrapper):

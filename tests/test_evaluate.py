@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from coworld_tf import evaluate, seeds
-from dreamerv2_base import driver
-from envs import worker
+from envs import driver, evaluation, worker
 
 
 class Simulator:
@@ -48,7 +47,7 @@ class Simulator:
 
 
 def run(count, envs, log, seed=3):
-  return evaluate.evaluate(
+  return evaluation.evaluate(
       lambda seed: Simulator(seed, log),
       lambda space: driver.RandomPolicy(space, 0), count, envs, seed)
 
@@ -67,7 +66,7 @@ def test_result():
 
 
 def test_success_at_any_step_is_one_of_the_episode():
-  result = evaluate.evaluate(
+  result = evaluation.evaluate(
       lambda seed: Simulator(seed, [], successes=[2]),
       lambda space: driver.RandomPolicy(space, 0), 3, 1, 0)
   assert result['successes'] == [False, True, True]
@@ -91,7 +90,7 @@ def test_simulators_are_closed_when_one_fails_to_start():
     return Simulator(seed, log)
 
   with pytest.raises(ValueError, match='no display'):
-    evaluate.evaluate(make_env, lambda space: None, 3, 3, 0)
+    evaluation.evaluate(make_env, lambda space: None, 3, 3, 0)
   opened = {seed for event, seed in log if event == 'open'}
   assert {seed for event, seed in log if event == 'close'} == opened
   assert len(opened) == 2
@@ -126,7 +125,7 @@ def test_suites_take_the_highest_seed(task):
 
 def test_further_functions_see_every_episode():
   seen = []
-  evaluate.evaluate(
+  evaluation.evaluate(
       lambda seed: Simulator(seed, []),
       lambda space: driver.RandomPolicy(space, 0), 3, 1, 0,
       [lambda episode, index: seen.append(len(episode['reward']) - 1)])

@@ -11,9 +11,8 @@ import time
 import gymnasium
 import numpy as np
 
-from coworld_tf import evaluate
 from dreamerv2_base import episodes, logger, store
-from envs import worker
+from envs import evaluation, worker
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COLLECT = '-m', 'coworld_tf.datasets.collect', '--size', '16', '--task'
@@ -113,7 +112,7 @@ def test_evaluation_runs_all_its_episodes():
       os.kill(made[0]._worker._process.pid, signal.SIGKILL)
     return {'action': np.zeros((2, 2), 'f4')}, (calls or 0) + 1
 
-  result = evaluate.evaluate(make_env, lambda space: fatal, 5, 2, 0)
+  result = evaluation.evaluate(make_env, lambda space: fatal, 5, 2, 0)
   assert result['lengths'] == [5] * 5 and len(result['returns']) == 5
   assert made[0]._restarts == 2
 

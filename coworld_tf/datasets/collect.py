@@ -18,8 +18,8 @@ import numpy as np
 
 from coworld_tf import cli, inputs
 from coworld_tf.datasets import online
-from dreamerv2_base import driver, episodes, logger, progress, store
-from envs import worker
+from dreamerv2_base import episodes, logger, progress, store
+from envs import driver, worker
 
 
 def main(argv=None):

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from coworld_tf import action_adapter
 from coworld_tf.baselines import dv2_finetune
-from dreamerv2_base import agent, driver
+from dreamerv2_base import agent
+from envs import driver
 from tests.baselines import points
 
 SEED = tf.constant([1, 2])

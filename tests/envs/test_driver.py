@@ -5,8 +5,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from dreamerv2_base import driver, episodes
-from envs import worker
+from dreamerv2_base import episodes
+from envs import driver, worker
 
 
 class Counting:

@@ -96,7 +96,7 @@ class Driver:
         self.steps -= len(self._rows[index]) - 1
         self._rows[index] = []
         continue
-      row = _row(obs, actions[index])
+      row = {**_row(obs), 'action': np.array(actions[index])}
       self._rows[index].append(row)
       self.steps += 1
       if row['is_last']:
@@ -108,11 +108,11 @@ class Driver:
   def _begin(self, indices):
     promises = [self._envs[index].reset(blocking=False) for index in indices]
     for index, promise in zip(indices, promises, strict=True):
-      size = action_size(self._envs[index].act_space['action'])
-      self._rows[index] = [_row(promise(), np.zeros(size))]
+      self._rows[index] = [_row(promise())]
 
   def _finish(self, index):
     rows = self._rows[index]
+    rows[0]['action'] = np.zeros_like(rows[1]['action'])
     episode = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     self.episodes += 1
     for function in self._on_episode:
@@ -158,7 +158,6 @@ def action_size(space):
   return int(space.n) if is_discrete(space) else space.shape[0]
 
 
-def _row(obs, action):
+def _row(obs):
   # Copies, because environments may reuse their buffers.
-  row = {key: np.array(value) for key, value in obs.items()}
-  return {**row, 'action': np.array(action, np.float32)}
+  return {key: np.array(value) for key, value in obs.items()}
