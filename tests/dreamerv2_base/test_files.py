@@ -54,3 +54,39 @@ def test_config_stays_light():
       'import sys; from dreamerv2_base import config; '
       'sys.exit(bool({"numpy", "tensorflow"} & set(sys.modules)))')
   assert subprocess.run([sys.executable, '-c', code]).returncode == 0
+
+
+@pytest.fixture
+def summed(tmp_path):
+  (tmp_path / 'deep' / 'er').mkdir(parents=True)
+  for name in ('a', 'b c', 'deep/er/d'):
+    (tmp_path / name).write_bytes(name.encode())
+  files.write_checksums(tmp_path)
+  return tmp_path
+
+
+def test_checksums_are_those_of_sha256sum(summed):
+  files.check_checksums(summed)
+  assert len((summed / files.CHECKSUMS).read_text().splitlines()) == 3
+  command = ['sha256sum', '--check', '--strict', files.CHECKSUMS]
+  assert not subprocess.run(command, cwd=summed, check=True).returncode
+  files.write_checksums(summed)
+  files.check_checksums(summed)
+
+
+@pytest.mark.parametrize('fault, words', [
+    (lambda x: (x / 'deep/er/d').write_bytes(b'deep/er/e'), 'er/d: damaged'),
+    (lambda x: (x / 'a').unlink(), 'a: missing'),
+    (lambda x: (x / 'deep' / 'new').touch(), 'new: not in SHA256SUMS'),
+    (lambda x: (x / files.CHECKSUMS).unlink(), 'SHA256SUMS: missing'),
+    (lambda x: (x / files.CHECKSUMS).write_bytes(b'x\n'), 'has lines other'),
+    (lambda x: (x / files.CHECKSUMS).write_bytes(b'\xff'), 'has lines other'),
+    (lambda x: (x / files.CHECKSUMS).write_text('0  /dev/zero\n'), 'missing'),
+    (lambda x: (x / files.CHECKSUMS).write_text(''), 'a: not in SHA256SUMS'),
+    (lambda x: (x / 'a').unlink() or (x / 'a').symlink_to('/dev/zero'),
+     'a: is a link')])
+def test_wrong_checksums_are_refused(fault, words, summed):
+  fault(summed)
+  with pytest.raises(ValueError, match=words) as info:
+    files.check_checksums(summed)
+  assert '\n' not in str(info.value)
