@@ -66,7 +66,8 @@ def export(logdir, out, *argv):
 @pytest.fixture(scope='module')
 def run(dataset, tmp_path_factory):
   """A run whose agent has three actions, for a target with two."""
-  return train(dataset, tmp_path_factory.mktemp('run'), 'dv2_finetune')
+  logdir = tmp_path_factory.mktemp('run')
+  return train(dataset, logdir, 'dv2_finetune', '--compile', 'graph')
 
 
 @pytest.fixture(scope='module')
@@ -297,7 +298,8 @@ def test_example_plays_elsewhere(run, exported, elsewhere):
   obs = env.reset()
   play = agent.AgentPolicy(learner, 0, 'mode')
   while not obs['is_last']:
-    outputs, state = play({k: x[None] for k, x in obs.items()}, state)
+    outputs, state = play(
+        {key: np.asarray(x)[None] for key, x in obs.items()}, state)
     obs = env.step({'action': outputs['action'][0, :2]})
     total += obs['reward']
   assert found.stdout == f'dummy_2: return {total:.1f}\n'
