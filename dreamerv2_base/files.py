@@ -1,8 +1,9 @@
-"""Writing that a crash at any moment leaves in order."""
+"""Writing that a crash at any moment leaves in order; reading of JSON."""
 
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import pathlib
 
@@ -29,6 +30,23 @@ def replacing(path):
     raise
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def read_json(path):
+  """Reads a JSON file of named values as a dict.
+
+  Raises:
+    ValueError: it is something else.
+    OSError: it is missing or cannot be read.
+  """
+  path = pathlib.Path(path)
+  try:
+    content = json.loads(path.read_text(encoding='utf-8'))
+  except ValueError as error:
+    raise ValueError(f'{path}: damaged, not valid JSON ({error})') from None
+  if not isinstance(content, dict):
+    raise ValueError(f'{path}: must hold named values, but is no JSON object')
+  return content
 
 
 def overwrite_end(path, offset, data):
