@@ -45,10 +45,15 @@ class Phases:
 
   def _prefill(self, block):
     collector = self._collector(block)
-    steps = block.amount // self.config.action_repeat
-    done = collector.replay.total_steps
-    with self.trainer.progress(steps, done, 'step') as bar:
-      collector.prefill(steps, bar)
+    data = collector.replay
+    def step():
+      before = data.total_steps
+      collector.prefill()
+      return data.total_steps - before
+    # Without a checkpoint yet, there may be more than a restart knows of.
+    self.trainer.done = data.total_steps
+    self._loop(block.amount // self.config.action_repeat, step, 'step')
+    collector.agent.step.assign(data.total_steps)
 
   def _source(self, block):
     collector = self._collector(block)
@@ -69,24 +74,28 @@ class Phases:
   def _collect(self, block, collector, update):
     """Acts in the source, with an update every few agent steps."""
     config, source = self.config, collector.agent
-    def step(left):
+    total = block.amount // config.action_repeat
+    def step():
       if source.updates == 0:
         for _ in range(config.pretrain):
           update()
-      count = min(config.train_every, left)
-      collector.collect(count)
+      collector.collect()
       if block.phase == 'source_aligned':
-        self.learner.aligned_steps.assign_add(count)
-      update()
-      return count
-    self._loop(block.amount // config.action_repeat, step, 'step')
+        self.learner.aligned_steps.assign_add(1)
+      done = self.trainer.done + 1
+      if done % config.train_every == 0 or done == total:
+        update()
+      return 1
+    self._loop(total, step, 'step', collector)
+    # A checkpoint cannot hold the state of the simulator.
+    collector.cut()
 
   def _hand_over(self, block):
     """Gives what the source learned to the target."""
     source, = self.trainer.collectors
     data = self.batches(
         source.replay, self.trainer.done, 0, seeds.FISHER, batch=1)
-    def step(_):
+    def step():
       self.learner.consolidate(next(data))
       return 1
     self._loop(block.amount, step, 'sequence')
@@ -120,7 +129,7 @@ class Phases:
     data = self.batches(
         self.trainer.target_replay, self.target.updates, 2,
         seeds.TARGET_DATA)
-    def step(_):
+    def step():
       self.trainer.update('target', train, next(data))
       self.target.step.assign_add(steps)
       return 1
