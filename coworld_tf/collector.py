@@ -58,9 +58,10 @@ class Collector:
     """Prepares an episode, which depends on its number and the agent alone."""
     number = self.replay.total_episodes
     if not self.driver:
-      self.simulator = self.make_env(self._seed(seeds.COLLECT, number))
+      seed = lambda *_: self._seed(seeds.COLLECT, self.replay.total_episodes)
       append = lambda episode, index: self.replay.append(episode)
-      self.driver = driver.Driver([self.simulator], on_episode=[append])
+      self.simulator = self.make_env(seed())
+      self.driver = driver.Driver([self.simulator], [append], seed)
     self.driver.reset()
     self.policy, self.episode = make_policy(number), number
 
