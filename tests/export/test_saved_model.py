@@ -99,8 +99,9 @@ def differences(learner, signatures, batch, mode):
   for index in range(EPISODE):
     now = {key: np.stack([x[key] for x in obs])
            for key in ('image', 'is_first')}
-    seed = {} if mode == 'mode' else {'seed': tf.constant([3, index])}
-    state = step(**{k: tf.constant(x) for k, x in now.items()}, **state, **seed)
+    if mode != 'mode':
+      state['seed'] = tf.constant([3, index])
+    state = step(**{key: tf.constant(x) for key, x in now.items()}, **state)
     action = state.pop('action')
     outputs, expected = live(now, expected)
     wide = outputs['action']
