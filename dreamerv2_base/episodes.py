@@ -94,13 +94,7 @@ def read_metadata(directory):
   path = pathlib.Path(directory) / METADATA
   if not path.is_file():
     raise FileNotFoundError(f'No {METADATA} in {directory}')
-  try:
-    metadata = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{path}: not valid JSON ({error})') from error
-  if not isinstance(metadata, dict):
-    raise ValueError(f'{path}: must hold a JSON object of named values')
-  return metadata
+  return files.read_json(path)
 
 
 def _known(key):

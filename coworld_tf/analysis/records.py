@@ -3,6 +3,8 @@
 import json
 import math
 
+from dreamerv2_base import files
+
 NAMES = {
     dict: 'object', list: 'list', str: 'text', int: 'integer',
     float: 'finite number'}
@@ -18,12 +20,7 @@ def read(path, keys):
   Raises:
     ValueError: it is damaged, or of another version.
   """
-  try:
-    content = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{path}: damaged, not valid JSON ({error})') from None
-  if not isinstance(content, dict):
-    raise ValueError(f'{path}: damaged, no JSON object')
+  content = files.read_json(path)
   check(content, keys, path)
   return content
 
