@@ -1,7 +1,8 @@
-"""Writing that a crash at any moment leaves in order."""
+"""Writing that a crash at any moment leaves in order, and reading of JSON."""
 
 import contextlib
 import fcntl
+import json
 import os
 import pathlib
 
@@ -16,6 +17,7 @@ def replacing(path):
   path = pathlib.Path(path)
   # Added at the end, because '*.npz' and the like must not find it.
   temporary = path.with_name(f'{path.name}.tmp')
+  temporary.unlink(missing_ok=True)  # It could be a link to anywhere.
   try:
     yield temporary
     with temporary.open('r+b') as file:
@@ -74,3 +76,22 @@ def locked(path):
   with pathlib.Path(path).open('a') as file:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     yield
+
+
+def check_links(directory):
+  """Raises ValueError if there are symbolic links, perhaps out of it."""
+  for folder, folders, names in os.walk(directory):
+    for name in [*folders, *names]:
+      path = os.path.join(folder, name)
+      if os.path.islink(path):
+        raise ValueError(
+            f'{path}: is a symbolic link, through which nothing is written; '
+            'put what it leads to in its place')
+
+
+def parse_json(text):
+  """Returns what a text or bytes of JSON say; ValueError if they are none."""
+  try:
+    return json.loads(text)
+  except RecursionError:
+    raise ValueError('nested too deeply') from None

@@ -217,7 +217,8 @@ def test_damaged_indexes_are_named(tmp_path, line, record, words):
   if not isinstance(record, bytes):
     record = json.dumps(record).encode()
   lines[line - 1: line] = [record]
-  path.write_bytes(b'\n'.join([*lines, b'']))
+  # Behind it, since a last line may be torn.
+  path.write_bytes(b'\n'.join([*lines, b'{"first_shard": 0}', b'']))
   for make in (store.Store, store.Writer):
     with pytest.raises(ValueError) as info:
       make(tmp_path)
@@ -227,18 +228,67 @@ def test_damaged_indexes_are_named(tmp_path, line, record, words):
   assert before == {p: p.read_bytes() for p in tmp_path.rglob('*.bin')}
 
 
-def test_links_are_not_written_through(tmp_path):
-  data = tmp_path / 'data'
+@pytest.mark.parametrize('line', [
+    b'{"id": 2, "sh', b'\xff\xfe', b'', b'\0' * 300, b'[]', b'[' * 10 ** 5])
+def test_damaged_last_line_is_left_out_and_overwritten(
+    tmp_path, line, caplog):
+  stored.fill(tmp_path, 2)
+  path = tmp_path / 'index.jsonl'
+  before = path.read_bytes()
+  path.write_bytes(before + line + b'\n')
+  data = store.Store(tmp_path)
+  assert len(data.episodes) == 2
+  assert f'{path}: line 4, the last one, is damaged' in caplog.text
+  with store.Writer(tmp_path) as writer:
+    writer.append(stored.make_episode(2))
+  data.refresh()
+  assert data.verify(data.episodes[2]) == []
+  path.write_bytes(path.read_bytes() + line + b'\n')
+  store.remove(tmp_path, [2])
+  assert path.read_bytes() == before
+
+
+def test_lines_without_an_end_are_not_read(tmp_path):
+  stored.fill(tmp_path, 2)
+  with (tmp_path / 'index.jsonl').open('r+b') as file:
+    file.truncate(2 ** 34)
+  with pytest.raises(ValueError, match='line 4 is damaged: longer than'):
+    store.Store(tmp_path)
+
+
+def test_reader_of_a_replay_that_loses_its_oldest_shard(tmp_path, monkeypatch):
+  monkeypatch.setattr(store, 'SHARD_BYTES', 1)
+  stored.fill(tmp_path)
+  readers = [store.Store(tmp_path), store.Store(tmp_path)]
+  with store.Writer(tmp_path) as writer:
+    writer.drop_before(1)
+  for function in (
+      readers[0].check_files, lambda: readers[1].read(readers[1].episodes[0])):
+    with pytest.raises(ValueError, match='shard-00000.*: deleted meanwhile'):
+      function()
+  assert [len(reader.episodes) for reader in readers] == [2, 2]
+
+
+@pytest.mark.parametrize('name', [
+    'shard-00000', 'shard-00000/is_last.bin', 'shard-00001', 'writer.lock',
+    'index.jsonl.tmp'])
+def test_links_are_not_written_through(tmp_path, name):
+  data, other = tmp_path / 'data', tmp_path / 'other'
   data.mkdir()
   stored.fill(data)
-  (tmp_path / 'mine').write_bytes(b'mine' * 1000)
-  path = data / 'shard-00000' / 'is_last.bin'
-  path.unlink()
-  path.symlink_to(tmp_path / 'mine')
-  with store.Writer(data) as writer:
-    with pytest.raises(OSError, match='is_last.bin'):
-      writer.append(stored.make_episode(0))
-  assert (tmp_path / 'mine').read_bytes() == b'mine' * 1000
+  path = data / name
+  if path.is_dir():
+    path.rename(other)
+  else:
+    path.unlink(missing_ok=True)
+    other.write_bytes(b'mine' * 1000)
+  path.symlink_to(other)
+  content = lambda: {
+      x: x.read_bytes() for x in tmp_path.rglob('*') if x.is_file()}
+  before = content()
+  with pytest.raises(ValueError, match=f'{path}: is a symbolic link'):
+    store.Writer(data)
+  assert content() == before
 
 
 def test_huge_numbers_of_rows_are_not_believed(tmp_path):
