@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import pathlib
 import random
 import time
 
