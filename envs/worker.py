@@ -6,7 +6,6 @@ that shares nothing with the parent but one socket.
 """
 
 import contextlib
-import copy
 import logging
 import os
 import pathlib
@@ -204,7 +203,7 @@ class RestartingWorker:
       if self._episode is not None:
         if obs is None:
           obs = self._repeat(action)
-        self._actions.append(copy.deepcopy(action))
+        self._actions.append({'action': np.array(action['action'])})
       self._obs = obs
       return obs
     return wait() if blocking else wait
