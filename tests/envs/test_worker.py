@@ -213,6 +213,14 @@ raise KeyError('mine')
   assert stderr.count('Traceback') == 1
 
 
+def test_request_to_end_is_left_to_the_parent():
+  with worker.Worker('dummy_2') as remote:
+    remote.reset()
+    os.kill(remote._process.pid, signal.SIGTERM)
+    assert remote.reset()['is_first']
+  assert remote._process.returncode == 0
+
+
 @pytest.mark.parametrize('task, call', [
     ('dummy_2', ''),
     ('gym_tests.envs.dots:Stuck-v0',
