@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import pathlib
 import random
 import time
 
@@ -104,17 +103,13 @@ def test_killed_at_any_moment(method, dataset, tmp_path, start):
   # With other moments of saving, which must not matter either.
   argv = arguments(
       method, dataset, tmp_path / 'killed', '--checkpoint_every', '0')
-  rng, kills = random.Random(), 0
-  print('whole', seconds)
-  while True:
+  for _ in range(2):
     process = start(argv)
-    process.join(seconds * rng.uniform(0.3, 0.7))
-    if process.exitcode is not None:
-      break
+    process.join(seconds * random.uniform(0.2, 0.7))
+    assert process.exitcode is None
     process.kill()
     process.join()
-    kills += 1
-    names = sorted(p.name for p in (tmp_path / 'killed').glob('checkpoints/*'))
-    print('killed', names, time.time() - begin)
-  assert process.exitcode == 0 and kills > 0
+  process = start(argv)
+  process.join()
+  assert process.exitcode == 0
   assert_same_run(tmp_path / 'whole', tmp_path / 'killed')
