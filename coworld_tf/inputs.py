@@ -5,12 +5,14 @@ Nothing here loads TensorFlow, so that mistakes are told at once.
 
 import logging
 import pathlib
+import re
 
 import numpy as np
 
 import envs
+from coworld_tf import limits
 from dreamerv2_base import config as configs
-from dreamerv2_base import episodes, replay, store
+from dreamerv2_base import episodes, files, replay, store
 
 # Method -> key that names its simulators, and whether it has offline data.
 METHODS = {
@@ -43,14 +45,9 @@ CHOICES = {
     'clip_rewards': ('identity', 'sign', 'tanh'),
     'rssm.std_act': ('softplus', 'sigmoid', 'sigmoid2'),
     'actor_grad': ('auto', 'dynamics', 'reinforce', 'both')}
-LOWEST = {
-    'seed': 0, 'dataset.batch': 1, 'dataset.length': 2, 'imag_horizon': 2,
-    'train_every': 1, 'action_repeat': 1, 'log_every': 1,
-    'slow_target_update': 1, 'multi_source.batches': 1, 'ewc.sequences': 1,
-    'rssm.ensemble': 1, 'offline_dv2.penalty': 0, 'ewc.weight': 0,
-    'ewc.floor': 0, 'evaluation.envs': 1,
-    'evaluation.target_episodes': 1, 'evaluation.source_episodes': 1,
-    'evaluation.final_episodes': 1}
+PATTERNS = (
+    'encoder.cnn_keys', 'encoder.mlp_keys', 'decoder.cnn_keys',
+    'decoder.mlp_keys')
 
 
 def check(config):
@@ -64,19 +61,23 @@ def check(config):
     if flat[key] not in allowed:
       raise ValueError(
           f"{key}: '{flat[key]}', use one of {', '.join(allowed)}")
-  amounts = {f'schedule.{key}': 0 for key in config.schedule}
-  if METHODS[config.method][0]:
-    # One action at least, which makes one episode.
-    amounts['schedule.prefill'] = config.action_repeat
-  for key, low in {**LOWEST, **amounts}.items():
-    if flat[key] < low:
-      raise ValueError(f'{key}: {flat[key]} must be at least {low}')
-  if config.seed >= 2 ** 30:
-    raise ValueError(f'seed: {config.seed} must be below {2 ** 30}')
+  limits.check_config(flat)
+  # One action at least, which makes one episode.
+  if METHODS[config.method][0] and (
+      config.schedule.prefill < config.action_repeat):
+    raise ValueError(
+        f'schedule.prefill: {config.schedule.prefill} must be at least '
+        f'action_repeat, which is {config.action_repeat}')
   if 0 < config.time_limit < config.dataset.length:
     raise ValueError(
         f'time_limit: {config.time_limit} agent steps are too short for '
         f'dataset.length: {config.dataset.length} rows')
+  for key in PATTERNS:
+    try:
+      re.compile(flat[key])
+    except (re.error, OverflowError, RecursionError) as error:
+      raise ValueError(
+          f"{key}: '{flat[key]}' is no pattern of names: {error}") from None
   for key in task_keys(config):
     if not flat[key]:
       raise ValueError(f"{key} is not set, give it as '--{key} VALUE'")
@@ -201,8 +202,10 @@ def check_logdir(config, logdir):
   """Checks that a run in the log directory may be continued.
 
   Raises:
-    ValueError: it has another configuration, or nothing may be continued.
+    ValueError: it has another configuration, nothing may be continued, or
+      there are symbolic links.
   """
+  files.check_links(logdir)
   path = logdir / 'config.yaml'
   if not path.exists():
     return
