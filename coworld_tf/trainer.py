@@ -21,6 +21,7 @@ from dreamerv2_base import files, logger, progress
 
 LOG = logging.getLogger(__name__)
 LOGS = 'metrics.jsonl', evaluations.NAME
+FINISHED = 'finished'  # In place of a phase.
 
 
 class Trainer:
@@ -74,9 +75,9 @@ class Trainer:
     self.saved_done, self.seconds = self.done, position['seconds']
     if position['phase'] != self._phase():
       raise ValueError(
-          f"{self.logdir}: block {self.block + 1} of the run is "
-          f"{position['phase']}, in this configuration it is "
-          f'{self._phase()}; choose another --logdir')
+          f"{self.logdir}: the run stands at '{position['phase']}', block "
+          f"{self.block + 1}, where this configuration has "
+          f"'{self._phase()}'; choose another --logdir")
     for collector in self.collectors:
       count = facts['replays'][collector.name]['episodes']
       collector.replay.cut(count)
@@ -85,12 +86,12 @@ class Trainer:
             'warning: %s: %d of the %d episodes that the checkpoint knows '
             'are gone', collector.name,
             count - collector.replay.total_episodes, count)
-    if self._phase():
+    if self._phase() == FINISHED:
+      LOG.info('this run is finished')
+    else:
       LOG.info(
           'continuing at block %d of %d, update %d', self.block + 1,
           len(self.blocks), self.step)
-    else:
-      LOG.info('this run is finished')
 
   @property
   def step(self):
@@ -216,5 +217,4 @@ class Trainer:
             for name, (agent, *_) in self.domains.items()}
 
   def _phase(self):
-    """Phase of the current block, None at the end or beyond it."""
-    return next((x.phase for x in self.blocks[self.block:]), None)
+    return next((x.phase for x in self.blocks[self.block:]), FINISHED)
