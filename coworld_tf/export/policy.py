@@ -16,10 +16,8 @@ is the same as the agent knows it: from -1 to 1, or one-hot.
 import numpy as np
 import tensorflow as tf
 
+from coworld_tf.export import artifact
 from envs import driver, wrappers
-
-# Signature -> mode of the policy, see dreamerv2_base.agent.Agent.
-STEPS = {'serving_default': 'mode', 'sample': 'train', 'evaluate': 'eval'}
 
 
 class Policy:
@@ -66,7 +64,7 @@ class Policy:
         'initial_state': concrete(self.initial_state, {'batch': count}),
         'value': concrete(self.value, latent),
         'reconstruct': concrete(self.reconstruct, latent)}
-    for name, mode in STEPS.items():
+    for mode, name in artifact.SIGNATURES.items():
       specs = step if mode == 'mode' else {**step, 'seed': seed}
       functions[name] = concrete(self._step(mode), specs)
     return functions
