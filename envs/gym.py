@@ -32,7 +32,7 @@ class Gym(simulator.Simulator):
         [H, W, 1] or [H, W], or whose render_mode is 'rgb_array'; with
         Discrete actions or a vector of numbers.
       size: Image height and width in pixels, to which images are scaled.
-      seed: Given to the first reset.
+      seed: Given to the first reset, unless that has its own.
 
     Raises:
       ValueError: If there is no image or the actions are of another kind.
@@ -64,8 +64,9 @@ class Gym(simulator.Simulator):
     """Closes the environment."""
     self._env.close()
 
-  def _start(self):
-    self._obs, _ = self._env.reset(seed=self._seed)
+  def _start(self, seed):
+    seed = self._seed if seed is None else seed
+    self._obs, _ = self._env.reset(seed=seed)
     # The generator goes on; the same seed would repeat the episode.
     self._seed = None
 

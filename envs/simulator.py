@@ -7,8 +7,8 @@ import numpy as np
 class Simulator:
   """An environment that draws its image only when it is wanted.
 
-  Subclasses define `_start()`, `_move(action)`, which returns the entries of
-  the observation that are not zero, `render()` and `close()`.
+  Subclasses define `_start(seed)`, `_move(action)`, which returns the entries
+  of the observation that are not zero, `render()` and `close()`.
   """
 
   def __init__(self, act_space, size, success=False):
@@ -32,9 +32,15 @@ class Simulator:
     self.act_space = {'action': act_space}
     self._over = True
 
-  def reset(self):
-    """Starts an episode and returns its first observation."""
-    self._start()
+  def reset(self, seed=None):
+    """Starts an episode and returns its first observation.
+
+    Args:
+      seed: Integer that alone decides what is random from here on: the episode
+        is the first of a new environment with this seed. Without it the
+        randomness goes on from the last episode.
+    """
+    self._start(seed)
     self._over = False
     return {**self._observe(is_first=True), 'image': self.render()}
 

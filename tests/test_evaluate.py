@@ -22,7 +22,7 @@ class Simulator:
     self._successes = successes
     log.append(('open', seed))
 
-  def reset(self, blocking=True):
+  def reset(self, seed=None, blocking=True):
     self._episode += 1
     self._step = 0
     return self._obs

@@ -41,8 +41,8 @@ def parse_arguments(argv=None):
       help='directory of the run')
   add('--out', type=pathlib.Path, required=True, metavar='DIR',
       help='folder to make, new or empty')
-  add('--checkpoint', type=pathlib.Path, metavar='PATH',
-      help='for example RUN/checkpoints/ckpt-3 (default: the last)')
+  add('--checkpoint', default='last', metavar='NAME',
+      help='last, best, or a name or path such as ckpt-3 (default last)')
   args = parser.parse_args(argv)
   args.logdir = args.logdir.expanduser()
   args.out = args.out.expanduser()

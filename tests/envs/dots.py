@@ -63,7 +63,37 @@ class Stuck(Dot):
     time.sleep(3600)
 
 
+class Moody(Dot):
+  """Does something else each time."""
+
+  def __init__(self, render_mode=None):
+    super().__init__(False, render_mode)
+
+  def step(self, action):
+    self._column += np.random.default_rng().uniform()
+    return super().step(action)
+
+
+class Faulty(Dot):
+  """Fails at the second step of episodes that begin on the left."""
+
+  def __init__(self, render_mode=None):
+    super().__init__(False, render_mode)
+
+  def reset(self, **kwargs):
+    self._steps = 0
+    return super().reset(**kwargs)
+
+  def step(self, action):
+    self._steps += 1
+    if self._steps == 2 and self._column < 15:
+      raise ValueError('the physics exploded')
+    return super().step(action)
+
+
 gymnasium.register('Stuck-v0', Stuck)
+gymnasium.register('Moody-v0', Moody)
+gymnasium.register('Faulty-v0', Faulty, max_episode_steps=4)
 gymnasium.register(
     'Seen-v0', Dot, max_episode_steps=30, kwargs={'discrete': True})
 gymnasium.register(

@@ -55,6 +55,7 @@ def test_equals_the_environment_in_process(task):
     for action in np.random.default_rng(0).uniform(-1, 1, (3, size)):
       action = {'action': action}
       pairs.append((local.step(action), remote.step(action)))
+    pairs.append((local.reset(6), remote.reset(6)))
   for ours, theirs in pairs:
     assert ours.keys() == theirs.keys()
     for key in ours:
