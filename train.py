@@ -37,7 +37,8 @@ def run(argv):
     trainer = methods.build(config, logdir, target_replay)
     # Last, so that a command that could not start can be corrected.
     configs.save(config, logdir / 'config.yaml')
-  with cli.full_disk(), cli.input_errors(replay.TooShort):
+  with cli.full_disk(), cli.input_errors(
+      (replay.TooShort, cli.Stopped)):
     trainer.run()
     show(config, logdir, trainer)
 

@@ -9,6 +9,10 @@ import tempfile
 from envs import worker
 
 
+class Stopped(ValueError):
+  """A fault ends a run; one line says what to do, and it can be resumed."""
+
+
 @contextlib.contextmanager
 def input_errors(kinds=(ValueError, OSError, worker.WorkerError)):
   """Turns what may be the user's to fix into one line and exit status 2.

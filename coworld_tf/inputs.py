@@ -26,12 +26,13 @@ SETTINGS = (
     'action_repeat', 'time_limit', 'size', 'camera', 'quality', 'fix_rewards')
 # What a run may be continued with another value of.
 CHANGEABLE = (
-    'logdir', 'offline_dir', 'log_every', 'checkpoint_every',
+    'logdir', 'offline_dir', 'log_every', 'checkpoint_every', 'on_nan',
     'evaluation.envs')
 CHOICES = {
     'method': tuple(METHODS),
     'compile': ('graph', 'xla', 'eager'),
     'precision': ('16', 'bfloat16', '32'),
+    'on_nan': ('stop', 'skip'),
     'quality': envs.QUALITIES,
     'coworld.constraint': ('max', 'direct'),
     'coworld.action_adapter': ('pad_max', 'slice', 'semantic', 'zero'),

@@ -18,7 +18,7 @@ import time
 
 import tensorflow as tf
 
-from coworld_tf import evaluations, inputs, seeds
+from coworld_tf import evaluations, faults, inputs, seeds
 from dreamerv2_base import logger, progress
 
 
@@ -58,6 +58,7 @@ class Trainer:
         self.checkpoint, str(logdir / 'checkpoints'), max_to_keep=2)
     self.log = logging.getLogger(__name__)
     self._restore()
+    self.guard = faults.Guard(config, logdir, learner)
     for name in ('metrics.jsonl', evaluations.NAME):
       logger.rewind(logdir / name, self.step)
     self.logger = logger.Logger(logdir)
@@ -216,7 +217,8 @@ class Trainer:
     source, = self.collectors
     data = self._data(source.replay, self.done, 0, seeds.FISHER, batch=1)
     def step(left):
-      self.learner.consolidate(next(data))
+      name = f'hand_over-{int(self.done)}'
+      self.guard(name, None, self.learner.consolidate, next(data))
       return 1
     self._loop(block.amount, step, 'sequence')
     metrics = self.learner.hand_over()
@@ -256,7 +258,8 @@ class Trainer:
     self._loop(updates, step)
 
   def _update(self, domain, train, *batches):
-    self.logger.add(train(*batches), domain)
+    agent = self.domains[domain][0]
+    self.logger.add(self.guard(domain, agent, train, *batches), domain)
     if self.step % self.config.log_every == 0:
       self._write()
 
@@ -288,13 +291,10 @@ class Trainer:
     """Yields batches from the given one on, and measures the waiting."""
     dataset = self.config.dataset
     batches = iter(replay.dataset(
-        batch or dataset.batch, dataset.length, self._seed(*stream),
-        int(start), prefetch))
+        batch or dataset.batch, dataset.length,
+        seeds.make(self.config.seed, *stream), int(start), prefetch))
     while True:
       begin = time.time()
       found = next(batches)
       self.waited += time.time() - begin
       yield found
-
-  def _seed(self, *stream):
-    return seeds.make(self.config.seed, *stream)
