@@ -39,7 +39,7 @@ def run(argv):
     trainer = methods.build(config, logdir, target_replay)
     # Last, so that a command that could not start can be corrected.
     configs.save(config, logdir / 'config.yaml')
-  ends = replay.TooShort, FloatingPointError, worker.WorkerError
+  ends = replay.TooShort, cli.Fault, worker.WorkerError
   with cli.full_disk(), cli.input_errors(ends):
     trainer.run()
     show(config, logdir, trainer)

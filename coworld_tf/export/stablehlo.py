@@ -164,7 +164,8 @@ def _write(directory, name, function, specs, names):
   outputs = _facts(concrete.structured_outputs)
   for number, index in ALIAS.findall(text):
     assert int(index) == len(outputs), 'outputs are in another order'
-    outputs.append({**inputs[int(number)], 'next': inputs[int(number)]['name']})
+    found = inputs[int(number)]
+    outputs.append({**found, 'next': found['name']})
   return {
       'module': f'{name}.mlirbc', 'stablehlo': VERSION, 'inputs': inputs,
       'outputs': outputs}, values
