@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pathlib
+import stat
 
 
 @contextlib.contextmanager
@@ -79,14 +80,15 @@ def locked(path):
 
 
 def check_links(directory):
-  """Raises ValueError if there are symbolic links, perhaps out of it."""
+  """Raises ValueError if there are symbolic links, pipes or the like."""
   for folder, folders, names in os.walk(directory):
     for name in [*folders, *names]:
       path = os.path.join(folder, name)
-      if os.path.islink(path):
+      mode = os.lstat(path).st_mode
+      if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise ValueError(
-            f'{path}: is a symbolic link, through which nothing is written; '
-            'put what it leads to in its place')
+            f'{path}: is a symbolic link or a pipe, nothing is written where '
+            'such are; put what a link leads to in its place')
 
 
 def parse_json(text):
