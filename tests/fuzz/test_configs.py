@@ -66,8 +66,8 @@ def test_values(key, value):
     hypothesis.settings().max_examples // 4, 1))
 @hypothesis.given(st.lists(
     st.sampled_from([f'--{key}' for key in LEAVES + GROUPS])
-    | hostile.texts | hostile.numbers.map(str) | hostile.texts.map('--'.__add__)
-    | st.sampled_from([
+    | hostile.texts | hostile.numbers.map(str)
+    | hostile.texts.map('--'.__add__) | st.sampled_from([
         '--', '--=', '--configs', '--configs=..', '--configs=../../mine',
         '--seed=' + '9' * 5000, '--rssm', '--rssm.deter.x', '--' + 'x' * 9000,
         '--' + 'a.' * 5000, '-x', '--seed=1', '--rssm={}'])

@@ -148,17 +148,16 @@ LINKS = [
     lambda path, mine: os.mkfifo(path),
     lambda path, mine: path.mkdir()])
 @pytest.mark.parametrize('name', LINKS)
-def test_what_is_no_file(name, make, template):
-  for function in (use, consider, extend):
-    with sandbox.folder() as folder:
-      shutil.copytree(template, folder / 'data')
-      # A fault, so that a repair would write.
-      image = folder / 'data' / 'shard-00000' / 'action.bin'
-      image.write_bytes(b'\xff' + image.read_bytes()[1:])
-      path = folder / 'data' / name
-      path.parent.mkdir(exist_ok=True)
-      if path.exists():
-        path.rename(folder / 'moved')
-      make(path, folder / 'mine')
-      sandbox.outcome(
-          lambda: function(folder / 'data'), folder, 'data')
+@pytest.mark.parametrize('function', [use, consider, extend])
+def test_what_is_no_file(function, name, make, template):
+  with sandbox.folder() as folder:
+    shutil.copytree(template, folder / 'data')
+    # A fault, so that a repair would write.
+    rows = folder / 'data' / 'shard-00000' / 'action.bin'
+    rows.write_bytes(b'\xff' + rows.read_bytes()[1:])
+    path = folder / 'data' / name
+    path.parent.mkdir(exist_ok=True)
+    if path.exists():
+      path.rename(folder / 'moved')
+    make(path, folder / 'mine')
+    sandbox.outcome(lambda: function(folder / 'data'), folder, 'data')
