@@ -10,6 +10,8 @@ import sys
 import tempfile
 import time
 
+import matplotlib.pyplot  # noqa: F401, it writes when it is loaded.
+
 from coworld_tf import cli
 
 COUNTS = collections.Counter()

@@ -43,7 +43,7 @@ def bad_header(folder):
   index = dataset(folder)
   header, line = index.read_text().splitlines()
   record = json.loads(header)
-  record['keys']['image']['shape'] = [2 ** 15, 2 ** 15, 3]
+  record['keys']['image']['shape'] = [2 ** 14, 2 ** 14, 3]
   index.write_text(f'{json.dumps(record)}\n{line}\n')
 
 

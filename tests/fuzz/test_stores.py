@@ -3,7 +3,6 @@ import os
 import shutil
 
 import hypothesis
-import matplotlib.pyplot  # noqa: F401, it writes when it is loaded.
 import numpy as np
 import pytest
 from hypothesis import strategies as st
