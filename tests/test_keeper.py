@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coworld_tf import checkpoints, inputs, keeper
+from coworld_tf import checkpoints, cli, inputs, keeper
 from dreamerv2_base import files
 
 
