@@ -28,12 +28,14 @@ SETTINGS = (
     'action_repeat', 'time_limit', 'size', 'camera', 'quality', 'fix_rewards')
 # What a run may be continued with another value of.
 CHANGEABLE = (
-    'logdir', 'offline_dir', 'log_every', 'checkpoint_every',
-    'evaluation.envs')
+    'logdir', 'offline_dir', 'log_every', 'checkpoint_every', 'resume',
+    'on_nan', 'evaluation.envs')
 CHOICES = {
     'method': tuple(METHODS),
     'compile': ('graph', 'xla', 'eager'),
+    'resume': ('never', 'auto', 'force'),
     'precision': ('16', 'bfloat16', '32'),
+    'on_nan': ('stop', 'skip'),
     'quality': envs.QUALITIES,
     'coworld.constraint': ('max', 'direct'),
     'coworld.action_adapter': ('pad_max', 'slice', 'semantic', 'zero'),
@@ -198,18 +200,39 @@ def check_metadata(config, directory):
 
 
 def check_logdir(config, logdir):
-  """Checks that a run in the log directory has the same configuration.
+  """Checks that a run in the log directory may be continued.
 
   Raises:
-    ValueError: it has another one, or symbolic links.
+    ValueError: it has another configuration, nothing may be continued, or
+      there are symbolic links.
   """
   files.check_links(logdir)
   path = logdir / 'config.yaml'
   if not path.exists():
     return
-  before = configs.Config(configs.load(path)).flat()
-  for key, value in config.flat().items():
-    if key not in CHANGEABLE and before.get(key, value) != value:
-      raise ValueError(
-          f"{logdir} holds a run with {key} '{before.get(key)}', not "
-          f"'{value}'; choose another --logdir to start a new one")
+  if config.resume == 'never':
+    raise ValueError(
+        f'{logdir} holds a run; choose another --logdir, or --resume auto to '
+        'continue it')
+  different = differences(configs.load(path), config)
+  if different and config.resume == 'auto':
+    raise ValueError(
+        f'{logdir} holds a run with {different}; choose another --logdir to '
+        'start a new one, or --resume force to go on with that one')
+
+
+def differences(before, config):
+  """Returns how the settings of a run differ from others, '' if they agree.
+
+  Args:
+    before: the settings of the run, a nested mapping; those that it does not
+      have came later and count as equal.
+    config: configuration to continue it with.
+  """
+  before = configs.Config(before).flat()
+  different = [
+      f"{key} '{before[key]}' instead of '{value}'"
+      for key, value in config.flat().items()
+      if key not in CHANGEABLE and before.get(key, value) != value]
+  more = f' and {len(different) - 5} more' * (len(different) > 5)
+  return ', '.join(different[:5]) + more

@@ -74,7 +74,9 @@ class MultiSource(tf.Module):
     index = state_alignment.nearest(found)
     self.selected.assign(index)
     self.choices.scatter_nd_add([[index]], [1])
-    self.last_distances.assign(found)
+    # Checkpoints hold finite numbers only.
+    self.last_distances.assign(
+        tf.where(tf.math.is_finite(found), found, found.dtype.max))
     metrics = {
         f'distance_{i}': value for i, value in enumerate(tf.unstack(found))}
     # One-hot, so that means over updates are shares.
@@ -83,11 +85,8 @@ class MultiSource(tf.Module):
     return metrics
 
   def _reselect(self, batch):
-    return self.select([batch]) if self._at_each_step() else {}
-
-  def _at_each_step(self):
     each = self.config.multi_source.reselect == 'step'
-    return each and len(self.sources) > 1
+    return self.select([batch]) if each and len(self.sources) > 1 else {}
 
   def _pair(self):
     return self.pairs[int(self.selected)]

@@ -104,12 +104,7 @@ def read_metadata(directory):
   path = pathlib.Path(directory) / METADATA
   if not path.is_file():
     raise FileNotFoundError(f'No {METADATA} in {directory}')
-  try:
-    metadata = files.parse_json(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{path}: not valid JSON ({error})') from error
-  if not isinstance(metadata, dict):
-    raise ValueError(f'{path}: must hold a JSON object of named values')
+  metadata = files.read_json(path)
   for key, kind in _TYPES.items():
     if key in metadata and type(metadata[key]) is not kind:
       raise ValueError(

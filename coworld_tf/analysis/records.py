@@ -20,12 +20,7 @@ def read(path, keys):
   Raises:
     ValueError: it is damaged, or of another version.
   """
-  try:
-    content = files.parse_json(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{path}: damaged, not valid JSON ({error})') from None
-  if not isinstance(content, dict):
-    raise ValueError(f'{path}: damaged, no JSON object')
+  content = files.read_json(path)
   check(content, keys, path)
   return content
 

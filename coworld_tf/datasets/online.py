@@ -22,7 +22,7 @@ import numpy as np
 
 from coworld_tf import checkpoints, cli, inputs
 from coworld_tf.analysis import records
-from dreamerv2_base import flags, progress
+from dreamerv2_base import files, flags, progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Shares of S_max at which the datasets end.
@@ -215,5 +215,5 @@ def load_policy(logdir, request, env, seed):
       config, logdir, env.obs_space['image'], env.act_space['action'])
   facts = {
       'agent': description(config),
-      'agent_summary': records.read(logdir / 'summary.json', {})}
+      'agent_summary': files.read_json(logdir / 'summary.json')}
   return agent.AgentPolicy(learner, seed, 'eval'), facts
