@@ -177,3 +177,23 @@ def test_places_in_use_are_refused(run, tmp_path, capsys):
   error = refused(
       capsys, program.main, '--logdir', tmp_path, '--out', tmp_path / 'new')
   assert not (tmp_path / 'new').exists() and 'holds no run' in error
+
+
+def test_other_forms_lie_beside_it(run, tmp_path):
+  assert runs.export(
+      run, tmp_path / 'forms', '--formats', *program.FORMATS,
+      '--batch', '3') == 0
+  artifact.check(tmp_path / 'forms')
+  found = {path.name for path in (tmp_path / 'forms').rglob('*')}
+  assert {
+      'policy.tflite', 'serving_default.mlirbc', 'train_step.mlirbc'} <= found
+
+
+def test_forms_that_are_impossible_leave_nothing(dataset, tmp_path, capsys):
+  logdir = runs.train(
+      dataset, tmp_path / 'run', 'dreamerv2_offline', '--precision', '16')
+  error = refused(
+      capsys, program.main, '--logdir', logdir, '--out', tmp_path / 'out',
+      '--formats', 'tflite')
+  assert "precision '16'" in error
+  assert sorted(x.name for x in tmp_path.iterdir()) == ['run']

@@ -66,8 +66,8 @@ def test_same_as_the_agent_of_the_run(dataset, tmp_path, method):
 
 
 def make_agent(*argv, space=BOX):
-  config = flags.parse(
-      ['--configs', 'debug', '--compile', 'graph', *argv], runs.ROOT / 'configs')
+  argv = ['--configs', 'debug', '--compile', 'graph', *argv]
+  config = flags.parse(argv, runs.ROOT / 'configs')
   return agent.Agent(config, {'image': IMAGES}, space, 5)
 
 
