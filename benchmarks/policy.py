@@ -32,8 +32,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks' / 'results' / 'policy.json'
 ACTIONS = gymnasium.spaces.Box(-1, 1, (6,), np.float32)
 FLOOR = 'bare products'
-# Of the SavedModel, {batch: what is at most allowed}.
-RATIO, MILLISECONDS = {64: 1.5}, {1: 5}
+# What is allowed to the SavedModel, {batch: limit}. The second is in time of
+# processors, as other programs would count in any other.
+RATIOS, MICROSECONDS = {64: 1.5}, {1: 5000}
 
 
 def main(argv=None):
@@ -78,9 +79,9 @@ def threads():
 def measure(config, batches, rounds, seconds):
   """Returns {batch: {contender: row}}.
 
-  In a row, per call: median and least microseconds, those of processors,
-  which is what an idle machine with one core would take, and the ratios of
-  the first and of the last to the bare products.
+  In a row, per call: median and least microseconds, those of processors, all
+  cores together, and the ratios of the first and of the last to the bare
+  products.
   """
   images = gymnasium.spaces.Box(0, 255, (config.size,) * 2 + (3,), np.uint8)
   live, eager = [
@@ -248,14 +249,14 @@ def misses(batches):
   lines = []
   for batch, rows in batches.items():
     row = rows['SavedModel']
-    if row['ratio'] > RATIO.get(batch, np.inf):
+    if row['ratio'] > RATIOS.get(batch, np.inf):
       lines.append(
           f"batch {batch}: SavedModel takes {row['ratio']} times the bare "
-          f'products, not at most {RATIO[batch]}')
-    if row['microseconds'] > 1000 * MILLISECONDS.get(batch, np.inf):
+          f'products, not at most {RATIOS[batch]}')
+    if row['cpu'] > MICROSECONDS.get(batch, np.inf):
       lines.append(
-          f"batch {batch}: SavedModel takes {row['microseconds']} us per "
-          f'call, not at most {1000 * MILLISECONDS[batch]}')
+          f"batch {batch}: SavedModel takes {row['cpu']} us of processors, "
+          f'not at most {MICROSECONDS[batch]}')
   return lines
 
 
