@@ -16,11 +16,12 @@ import contextlib
 import logging
 import time
 
-from coworld_tf import evaluations, interrupts, keeper, phases
+from coworld_tf import evaluations, faults, interrupts, keeper, phases
 from dreamerv2_base import files, logger, progress
 
 LOG = logging.getLogger(__name__)
 LOGS = 'metrics.jsonl', evaluations.NAME
+FINISHED = 'finished'  # In place of a phase.
 
 
 class Trainer:
@@ -58,6 +59,7 @@ class Trainer:
     facts, pending = self.keeper.restore() or (None, {})
     if facts:
       self._go_back(facts)
+    self.guard = faults.Guard(config, logdir, learner)
     for name in LOGS:
       logger.rewind(logdir / name, facts['logs'][name] if facts else 0)
     self.logger = logger.Logger(logdir)
@@ -74,9 +76,9 @@ class Trainer:
     self.saved_done, self.seconds = self.done, position['seconds']
     if position['phase'] != self._phase():
       raise ValueError(
-          f"{self.logdir}: block {self.block + 1} of the run is "
-          f"{position['phase']}, in this configuration it is "
-          f'{self._phase()}; choose another --logdir')
+          f"{self.logdir}: the run stands at '{position['phase']}', block "
+          f"{self.block + 1}, where this configuration has "
+          f"'{self._phase()}'; choose another --logdir")
     for collector in self.collectors:
       count = facts['replays'][collector.name]['episodes']
       collector.replay.cut(count)
@@ -85,12 +87,12 @@ class Trainer:
             'warning: %s: %d of the %d episodes that the checkpoint knows '
             'are gone', collector.name,
             count - collector.replay.total_episodes, count)
-    if self._phase():
+    if self._phase() == FINISHED:
+      LOG.info('this run is finished')
+    else:
       LOG.info(
           'continuing at block %d of %d, update %d', self.block + 1,
           len(self.blocks), self.step)
-    else:
-      LOG.info('this run is finished')
 
   @property
   def step(self):
@@ -190,7 +192,8 @@ class Trainer:
 
   def update(self, domain, train, *batches):
     """Trains an agent and logs the metrics that `train(*batches)` returns."""
-    self.logger.add(train(*batches), domain)
+    agent = self.domains[domain][0]
+    self.logger.add(self.guard(domain, agent, train, *batches), domain)
     if self.step % self.config.log_every == 0:
       self.write()
 
@@ -216,5 +219,4 @@ class Trainer:
             for name, (agent, *_) in self.domains.items()}
 
   def _phase(self):
-    """Phase of the current block, None at the end or beyond it."""
-    return next((x.phase for x in self.blocks[self.block:]), None)
+    return next((x.phase for x in self.blocks[self.block:]), FINISHED)

@@ -1,29 +1,34 @@
 """A run that was killed ends with the bytes of one that was not."""
 
 import json
-import multiprocessing
+import os
 import random
+import signal
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import train
 from coworld_tf import checkpoints
 from coworld_tf.datasets import collect
 from dreamerv2_base import store
+from tests import training
 
-# Each kind of block at least once, in as few updates as possible. Lines of
-# metrics are means over several, and blocks are no multiples of episodes.
+# Each kind of block in as few updates as possible. Lines of metrics are means
+# over several, and blocks are no multiples of episodes.
 FLAGS = (
-    '--configs {method} debug --task dummy_2 --source_task dummy_3 '
-    '--target_task dummy_2 --dataset.length 3 --dataset.batch 2 '
-    '--imag_horizon 2 --time_limit 7 --log_every 4 --schedule.prefill 20 '
-    '--schedule.source_steps 20 --schedule.target_steps 15 '
-    '--schedule.source_pretrain 2 --schedule.model_updates 3 '
-    '--ewc.sequences 3 --rssm.ensemble 2 --evaluation.envs 1 '
+    '--configs {} debug --task dummy_2 --source_task dummy_3 --target_task '
+    'dummy_2 --dataset.length 3 --dataset.batch 2 --imag_horizon 2 '
+    '--time_limit 7 --log_every 3 --train_every 4 --schedule.prefill 14 '
+    '--schedule.source_steps 10 --schedule.target_steps 8 '
+    '--schedule.model_updates 2 --rssm.ensemble 2 --evaluation.envs 1 '
     '--evaluation.final_episodes 1')
+# How a run ends before its time, again and again.
+ENDS = {
+    'coworld': [signal.SIGKILL, signal.SIGKILL],
+    'dreamerv2 --schedule.source_pretrain 2': [signal.SIGTERM],
+    'offline_dv2': [signal.SIGINT]}
 # Changes with every start of a process.
 CLOCKS = 'seconds', 'time'
 
@@ -35,24 +40,6 @@ def dataset(tmp_path_factory):
       '--task', 'dummy_2', '--steps', '40', '--time_limit', '7',
       '--quality', 'fast', '--out', str(path)]) == 0
   return path
-
-
-@pytest.fixture(scope='module')
-def start():
-  """Starts train.py in processes that have loaded TensorFlow already."""
-  context = multiprocessing.get_context('forkserver')
-  context.set_forkserver_preload(['train', 'coworld_tf.methods'])
-  def start(argv):
-    process = context.Process(target=train.main, args=[argv])
-    process.start()
-    return process
-  return start
-
-
-def arguments(method, dataset, logdir, *argv):
-  flags = FLAGS.format(method=method).split()
-  return [*flags, '--offline_dir', str(dataset), '--logdir', str(logdir),
-          *argv]
 
 
 def lines(path):
@@ -93,27 +80,39 @@ def assert_same_run(one, other):
       assert not any(map(data.verify, data.episodes))
 
 
-@pytest.mark.parametrize('method', ['coworld', 'dreamerv2', 'offline_dv2'])
-def test_killed_at_any_moment(method, dataset, tmp_path, start):
-  begin = time.time()
-  process = start(arguments(method, dataset, tmp_path / 'whole'))
+@pytest.mark.parametrize('method', ENDS)
+def test_ended_at_any_moment(method, dataset, tmp_path):
+  name, *further = method.split()
+  argv = [*FLAGS.format(name).split(), *further, '--offline_dir', dataset]
+  whole, ended = tmp_path / 'whole', tmp_path / 'ended'
+  process = training.start([*argv, '--logdir', whole])
   process.join()
   assert process.exitcode == 0
-  seconds = time.time() - begin
+  total = count_lines(whole)
   # With other moments of saving, which must not matter either.
-  argv = arguments(
-      method, dataset, tmp_path / 'killed', '--checkpoint_every', '0')
-  rng, kills = random.Random(), 0
-  print('whole', seconds)
-  while True:
-    process = start(argv)
-    process.join(seconds * rng.uniform(0.3, 0.7))
-    if process.exitcode is not None:
-      break
-    process.kill()
+  argv += ['--logdir', ended, '--checkpoint_every', 0]
+  for number in ENDS[method]:
+    process = training.start(argv)
+    wait_for(random.randrange(1, total - 1), ended)
+    os.kill(process.pid, number)
     process.join()
-    kills += 1
-    names = sorted(p.name for p in (tmp_path / 'killed').glob('checkpoints/*'))
-    print('killed', names, time.time() - begin)
-  assert process.exitcode == 0 and kills > 0
-  assert_same_run(tmp_path / 'whole', tmp_path / 'killed')
+    killed = number == signal.SIGKILL
+    assert process.exitcode == (-number if killed else 128 + number)
+  process = training.start(argv)
+  process.join()
+  assert process.exitcode == 0
+  assert_same_run(whole, ended)
+
+
+def count_lines(logdir):
+  path = logdir / 'metrics.jsonl'
+  return len(path.read_bytes().splitlines()) if path.exists() else 0
+
+
+def wait_for(lines, logdir):
+  """Returns some time after so many lines of metrics, at most a unit."""
+  deadline = time.time() + 200
+  while count_lines(logdir) < lines:
+    assert time.time() < deadline
+    time.sleep(0.02)
+  time.sleep(random.uniform(0, 0.5))
