@@ -21,10 +21,11 @@ import time
 import gymnasium
 import numpy as np
 import tensorflow as tf
+from ai_edge_litert import interpreter
 
 from benchmarks import machine
 from coworld_tf import cli
-from coworld_tf.export import policy
+from coworld_tf.export import policy, tflite
 from dreamerv2_base import agent, files, flags, logger, progress
 from dreamerv2_base import config as configs
 
@@ -92,9 +93,12 @@ def measure(config, batches, rounds, seconds):
   with tempfile.TemporaryDirectory() as directory:
     signatures = exported.signatures()
     tf.saved_model.save(exported.module(), directory, {
-        key: signatures[key] for key in ('serving_default', 'initial_state')})
+        key: signatures[key] for key in tflite.SIGNATURES})
     loaded = tf.saved_model.load(directory)
-    lite = convert(directory)
+    tflite.write(pathlib.Path(directory))
+    # Told how many threads, as it would take one.
+    lite = interpreter.Interpreter(
+        os.path.join(directory, tflite.NAME), num_threads=threads())
   for batch in batches:
     image = np.random.default_rng(0).integers(
         0, 256, (batch, *images.shape), np.uint8)
@@ -130,17 +134,9 @@ def act_saved(signatures, image):
   return step
 
 
-def convert(directory):
-  """Returns an interpreter of a SavedModel's policy as TFLite."""
-  converter = tf.lite.TFLiteConverter.from_saved_model(
-      directory, signature_keys=['serving_default'])
-  return tf.lite.Interpreter(
-      model_content=converter.convert(), num_threads=threads())
-
-
-def act_lite(interpreter, image):
+def act_lite(lite, image):
   """Returns a function that makes a step with a TFLite interpreter."""
-  runner = interpreter.get_signature_runner('serving_default')
+  runner = lite.get_signature_runner('serving_default')
   inputs = {
       key: np.zeros([len(image), *x['shape_signature'][1:]], x['dtype'])
       for key, x in runner.get_input_details().items()}
