@@ -7,6 +7,7 @@ import sys
 from coworld_tf import cli, inputs, interrupts
 from dreamerv2_base import config as configs
 from dreamerv2_base import flags, logger, replay
+from envs import worker
 
 CONFIGS = pathlib.Path(__file__).resolve().parent / 'configs'
 
@@ -38,8 +39,8 @@ def run(argv):
     trainer = methods.build(config, logdir, target_replay)
     # Last, so that a command that could not start can be corrected.
     configs.save(config, logdir / 'config.yaml')
-  with cli.full_disk(), cli.input_errors(
-      (replay.TooShort, FloatingPointError)):
+  ends = replay.TooShort, cli.Fault, worker.WorkerError
+  with cli.full_disk(), cli.input_errors(ends):
     trainer.run()
     show(config, logdir, trainer)
 

@@ -148,16 +148,31 @@ def load_agent(config, logdir, images, space, which='last'):
     FileNotFoundError: there is no such checkpoint.
     ValueError: it does not hold such an agent.
   """
-  path = pick(logdir, which)
-  read(path)
   with cli.quiet_loading():
     import tensorflow as tf
 
     from dreamerv2_base import agent
+  path = pick(logdir, which)
+  read(path)
   learner = agent.Agent(config, {'image': images}, space)
   place = {'target': learner} if inputs.target_tasks(config) else {
       'sources': [learner]}
-  checkpoint = tf.train.Checkpoint(learner=tf.train.Checkpoint(**place))
+  restore(path, tf.train.Checkpoint(**place))
+  return learner, path
+
+
+def restore(path, learner):
+  """Restores the variables of a learner, or of a part of it.
+
+  Args:
+    path: checkpoint.
+    learner: trackable object.
+
+  Raises:
+    ValueError: the checkpoint does not hold all of its variables.
+  """
+  import tensorflow as tf
+  checkpoint = tf.train.Checkpoint(learner=learner)
   try:
     status = checkpoint.read(str(path / VARIABLES)).expect_partial()
     status.assert_existing_objects_matched()
@@ -166,4 +181,3 @@ def load_agent(config, logdir, images, space, which='last'):
     tf.get_logger().setLevel('ERROR')
     reason = str(error).strip().split('\n')[0]
     raise ValueError(f'{path}: is of another run: {reason}') from None
-  return learner, path

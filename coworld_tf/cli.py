@@ -11,6 +11,10 @@ from envs import worker
 _LENGTH = 1000  # Of a message, in characters.
 
 
+class Fault(ValueError):
+  """A fault ends a run; one line says what to do, and it can be resumed."""
+
+
 @contextlib.contextmanager
 def input_errors(kinds=(ValueError, OSError, worker.WorkerError)):
   """Turns what may be the user's to fix into one line and exit status 2.

@@ -19,7 +19,7 @@ from coworld_tf import checkpoints, cli, inputs, limits
 from coworld_tf.datasets import collect
 from coworld_tf.export import artifact, playing
 from dreamerv2_base import episodes, files, logger, progress
-from envs import evaluation
+from envs import evaluation, worker
 
 
 def statistics(returns, successes=()):
@@ -51,7 +51,8 @@ def main(argv=None):
           f"--task: this agent is for '{facts['task']}', not '{args.task}'")
     args.out.mkdir(parents=True, exist_ok=True)
   try:
-    with cli.full_disk(), cli.input_errors(playing.PlayerError):
+    ends = playing.PlayerError, worker.WorkerError
+    with cli.full_disk(), cli.input_errors(ends):
       facts.update(measure(args, play, facts['updates']))
       with files.replacing(args.out / 'evaluation.json') as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + '\n')

@@ -29,12 +29,13 @@ SETTINGS = (
 # What a run may be continued with another value of.
 CHANGEABLE = (
     'logdir', 'offline_dir', 'log_every', 'checkpoint_every', 'resume',
-    'evaluation.envs')
+    'on_nan', 'evaluation.envs')
 CHOICES = {
     'method': tuple(METHODS),
     'compile': ('graph', 'xla', 'eager'),
     'resume': ('never', 'auto', 'force'),
     'precision': ('16', 'bfloat16', '32'),
+    'on_nan': ('stop', 'skip'),
     'quality': envs.QUALITIES,
     'coworld.constraint': ('max', 'direct'),
     'coworld.action_adapter': ('pad_max', 'slice', 'semantic', 'zero'),

@@ -13,7 +13,7 @@ import shutil
 import numpy as np
 import tensorflow as tf
 
-from coworld_tf import checkpoints, inputs
+from coworld_tf import checkpoints, cli, inputs
 from dreamerv2_base import files
 
 LOG = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Keeper:
       score: mean return, if the run was just evaluated.
 
     Raises:
-      FloatingPointError: a variable is not finite; nothing is written.
+      cli.Fault: a variable is not finite; nothing is written.
       OSError: it cannot be written; all others are as before.
     """
     last = max(self._kept, key=checkpoints.number, default=None)
@@ -151,7 +151,7 @@ def check_finite(prefix):
   """Reads all variables of a TensorFlow checkpoint.
 
   Raises:
-    FloatingPointError: names those that hold NaN or infinity.
+    cli.Fault: names those that hold NaN or infinity.
   """
   reader = tf.train.load_checkpoint(prefix)
   wrong = [
@@ -160,7 +160,7 @@ def check_finite(prefix):
       if _has_fault(reader.get_tensor(key), dtype)]
   if wrong:
     more = f' and {len(wrong) - 5} more' * (len(wrong) > 5)
-    raise FloatingPointError(
+    raise cli.Fault(
         f"no checkpoint is written: {', '.join(wrong[:5])}{more} not finite; "
         'the same command goes back to the last one')
 

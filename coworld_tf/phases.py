@@ -96,7 +96,8 @@ class Phases:
     data = self.batches(
         source.replay, self.trainer.done, 0, seeds.FISHER, batch=1)
     def step():
-      self.learner.consolidate(next(data))
+      name = f'hand_over-{self.trainer.done}'
+      self.trainer.guard(name, None, self.learner.consolidate, next(data))
       return 1
     self._loop(block.amount, step, 'sequence')
     metrics = self.learner.hand_over()

@@ -16,7 +16,7 @@ import contextlib
 import logging
 import time
 
-from coworld_tf import evaluations, interrupts, keeper, phases
+from coworld_tf import evaluations, faults, interrupts, keeper, phases
 from dreamerv2_base import files, logger, progress
 
 LOG = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ class Trainer:
     facts, pending = self.keeper.restore() or (None, {})
     if facts:
       self._go_back(facts)
+    self.guard = faults.Guard(config, logdir, learner)
     for name in LOGS:
       logger.rewind(logdir / name, facts['logs'][name] if facts else 0)
     self.logger = logger.Logger(logdir)
@@ -191,7 +192,8 @@ class Trainer:
 
   def update(self, domain, train, *batches):
     """Trains an agent and logs the metrics that `train(*batches)` returns."""
-    self.logger.add(train(*batches), domain)
+    agent = self.domains[domain][0]
+    self.logger.add(self.guard(domain, agent, train, *batches), domain)
     if self.step % self.config.log_every == 0:
       self.write()
 

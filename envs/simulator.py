@@ -1,5 +1,7 @@
 """What the environments of all suites share."""
 
+import math
+
 import gymnasium
 import numpy as np
 
@@ -49,7 +51,12 @@ class Simulator:
     return {**self.advance(action), 'image': self.render()}
 
   def advance(self, action):
-    """Applies the action; returns the observation without its image."""
+    """Applies the action; returns the observation without its image.
+
+    Raises:
+      ValueError: If the reward is no finite number.
+      RuntimeError: If the episode is over.
+    """
     if self._over:
       raise RuntimeError('the episode is over: call reset() before step()')
     obs = self._observe(**self._move(action['action']))
@@ -57,6 +64,10 @@ class Simulator:
     return obs
 
   def _observe(self, **values):
-    return {
+    obs = {
         key: space.dtype.type(values.get(key, 0))
         for key, space in self.obs_space.items() if key != 'image'}
+    # None becomes NaN, and an array stays one.
+    if np.ndim(obs['reward']) or not math.isfinite(obs['reward']):
+      raise ValueError(f'reward is {values["reward"]}: must be finite')
+    return obs

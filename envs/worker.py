@@ -6,10 +6,10 @@ that shares nothing with the parent but one socket.
 """
 
 import contextlib
-import copy
 import logging
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -77,6 +77,10 @@ class Worker:
 
     What a seed does is said in `simulator.Simulator.reset`.
     """
+    # A simulator may print without end; the process shares the position.
+    if os.fstat(self._log.fileno()).st_size > 2 ** 20:
+      self._log.seek(0)
+      self._log.truncate()
     promise = self._call('reset', seed)
     if seed is not None:
       self._name = f'{self._task} (seed {seed})'
@@ -131,6 +135,8 @@ class Worker:
     if event == 'died':
       with contextlib.suppress(subprocess.TimeoutExpired):
         event += f' with exit status {self._process.wait(5)}'
+        if self._process.returncode == -signal.SIGKILL:
+          event += ', perhaps for want of memory: use fewer simulators'
     self._process.kill()
     self._log.seek(0)
     output = self._log.read().decode(errors='replace')[-4000:]
@@ -197,7 +203,7 @@ class RestartingWorker:
       if self._episode is not None:
         if obs is None:
           obs = self._repeat(action)
-        self._actions.append(copy.deepcopy(action))
+        self._actions.append({'action': np.array(action['action'])})
       self._obs = obs
       return obs
     return wait() if blocking else wait
@@ -245,7 +251,9 @@ class RestartingWorker:
     event, *words = str(error).splitlines()
     self._failures += 1
     if self._failures == LIMIT:
-      event += f', the last of {LIMIT} failures without a complete episode'
+      event += (
+          f', the last of {LIMIT} failures without a complete episode; repair '
+          'it and run the same command again')
       raise WorkerError('\n'.join([event, *words])) from error
     if event.endswith('the worker failed'):
       event += f': {words[-1]}'

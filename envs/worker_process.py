@@ -55,8 +55,9 @@ def main():
   """Serves the socket whose file descriptor is the only argument."""
   threading.Thread(
       target=_follow, args=[os.getppid()], daemon=True).start()
-  # Ctrl-C reaches the whole group; the parent decides and then hangs up.
+  # They may reach the whole group; the parent decides and then hangs up.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
+  signal.signal(signal.SIGTERM, signal.SIG_IGN)
   with connection.Connection(int(sys.argv[1])) as conn:
     serve(conn)
 

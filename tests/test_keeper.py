@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coworld_tf import checkpoints, inputs, keeper
+from coworld_tf import checkpoints, cli, inputs, keeper
 from dreamerv2_base import files
 
 
@@ -99,7 +99,7 @@ def test_what_is_not_finite_is_never_written(make, tmp_path, value):
   made = make()
   write(made, [None])
   made.variables.learner.weights.assign([0, value, 0])
-  with pytest.raises(FloatingPointError, match='learner/weights not finite'):
+  with pytest.raises(cli.Fault, match='learner/weights not finite'):
     made.save({'position': 2}, {})
   assert names(tmp_path) == ['ckpt-1']
   assert restored(make()) == 1

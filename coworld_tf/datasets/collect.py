@@ -83,11 +83,11 @@ def from_simulator(args, request, before):
               args.agent_logdir, request, env, policy_seed)
       args.out.mkdir(parents=True, exist_ok=True)
       data = stack.enter_context(store.Writer(args.out))
-    workers = [
-        stack.enter_context(contextlib.closing(
-            worker.RestartingWorker(args.task, seed, **settings)))
-        for seed in env_seeds]
-    with cli.full_disk():
+    with cli.full_disk(), cli.input_errors(worker.WorkerError):
+      workers = [
+          stack.enter_context(contextlib.closing(
+              worker.RestartingWorker(args.task, seed, **settings)))
+          for seed in env_seeds]
       return collect(data, {**request, **facts}, workers, policy)
 
 

@@ -71,7 +71,9 @@ def test_episode_with_a_seed_is_repeated(accident, caplog):
       action['action'][:] = 0  # Some reuse their buffers.
     accident(env)
     pairs.append((env.reset(5), other.reset(5)))
-  assert len(caplog.records) == 3
+    accident(env)
+    pairs.append((env.step(action), other.step(action)))
+  assert len(caplog.records) == 4
   for one, expected in pairs:
     for key in expected:
       np.testing.assert_array_equal(one[key], expected[key])
