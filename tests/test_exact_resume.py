@@ -21,12 +21,11 @@ FLAGS = (
     '--configs {} debug --task dummy_2 --source_task dummy_3 --target_task '
     'dummy_2 --dataset.length 3 --dataset.batch 2 --imag_horizon 2 '
     '--time_limit 7 --log_every 3 --train_every 4 --schedule.prefill 14 '
-    '--schedule.target_steps 8 '
-    '--schedule.model_updates 2 --rssm.ensemble 2 --evaluation.envs 1 '
-    '--evaluation.final_episodes 1')
+    '--schedule.target_steps 8 --schedule.model_updates 2 --rssm.ensemble 2 '
+    '--evaluation.envs 1 --evaluation.final_episodes 1')
 # Further flags, seconds between checkpoints, how it ends before its time.
 CASES = {
-    'coworld': ('--schedule.source_steps 10', 0, [signal.SIGKILL, signal.SIGKILL]),
+    'coworld': ('--schedule.source_steps 10', 0, 2 * [signal.SIGKILL]),
     'dreamerv2': (
         '--schedule.source_pretrain 2 --schedule.source_steps 18', 1000,
         [signal.SIGKILL]),
