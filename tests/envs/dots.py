@@ -67,14 +67,14 @@ class Stuck(Dot):
 
 
 class Moody(Dot):
-  """Does something else each time."""
+  """Pays something else each time."""
 
   def __init__(self, render_mode=None):
     super().__init__(False, render_mode)
 
   def step(self, action):
-    self._column += np.random.default_rng().uniform()
-    return super().step(action)
+    image, _, *others = super().step(action)
+    return image, np.random.default_rng().uniform(), *others
 
 
 class Rubbish(Dot):
