@@ -15,7 +15,7 @@ import json
 import pathlib
 import sys
 
-from coworld_tf import checkpoints, cli, inputs
+from coworld_tf import checkpoints, cli, inputs, limits
 from coworld_tf.datasets import collect
 from coworld_tf.export import artifact, playing
 from dreamerv2_base import episodes, files, logger, progress
@@ -91,11 +91,11 @@ def parse_arguments(argv=None):
       '(default 2)')
   add('--videos', type=int, default=1, metavar='N',
       help='number of episodes to keep as videos (default 1)')
-  add('--checkpoint', type=pathlib.Path, metavar='PATH',
-      help='for example RUN/checkpoints/ckpt-3 (default: the last)')
+  add('--checkpoint', default='last', metavar='NAME',
+      help='last, best, or a name or path such as ckpt-3 (default last)')
   add('--out', type=pathlib.Path, metavar='DIR',
-      help='directory of what is written (default RUN/evaluation, with '
-      '--checkpoint RUN/evaluation-NAME, with --saved_model DIR-evaluation)')
+      help='directory of what is written (default RUN/evaluation, of other '
+      'checkpoints RUN/evaluation-NAME, of policies DIR-evaluation)')
   args = parser.parse_args(argv)
   if args.saved_model:
     args.saved_model = args.saved_model.expanduser()
@@ -105,21 +105,20 @@ def parse_arguments(argv=None):
   args.logdir = args.logdir.expanduser()
   # RUN/evaluation is what the run is compared by.
   name = 'evaluation'
-  if args.checkpoint:
-    name += '-' + args.checkpoint.name.removesuffix('.index')
+  if args.checkpoint != 'last':
+    name += '-' + pathlib.Path(args.checkpoint).name
   args.out = (args.out or args.logdir / name).expanduser()
   return args
 
 
 def check(args):
-  """Raises ValueError for numbers that are too small."""
-  if args.seed >= 2 ** 31:
-    raise ValueError(f'--seed is {args.seed}: must be below {2 ** 31}')
-  lowest = {'episodes': 1, 'seed': 0, 'envs': 1, 'videos': 0}
-  for name, low in lowest.items():
-    value = getattr(args, name)
-    if value < low:
-      raise ValueError(f'--{name} is {value}: must be at least {low}')
+  """Raises ValueError for numbers out of range and links in the output."""
+  limits.check({
+      '--episodes': (args.episodes, 1, limits.STEPS),
+      '--seed': (args.seed, 0, 2 ** 31 - 1),
+      '--envs': (args.envs, 1, limits.ENVS),
+      '--videos': (args.videos, 0, limits.STEPS)})
+  files.check_links(args.out)
 
 
 def load(config, args):
@@ -166,7 +165,8 @@ def load_run(args):
         args.episodes, args.envs, args.seed, [on_episode])
   return play, {
       'task': task(config), 'method': config.method,
-      'training_seed': config.seed, 'updates': updates, 'checkpoint': path,
+      'training_seed': config.seed, 'updates': updates,
+      'checkpoint': str(path),
       'settings': {key: config[key] for key in inputs.SETTINGS}}
 
 

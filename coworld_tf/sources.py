@@ -74,7 +74,9 @@ class MultiSource(tf.Module):
     index = state_alignment.nearest(found)
     self.selected.assign(index)
     self.choices.scatter_nd_add([[index]], [1])
-    self.last_distances.assign(found)
+    # Checkpoints hold finite numbers only.
+    self.last_distances.assign(
+        tf.where(tf.math.is_finite(found), found, found.dtype.max))
     metrics = {
         f'distance_{i}': value for i, value in enumerate(tf.unstack(found))}
     # One-hot, so that means over updates are shares.

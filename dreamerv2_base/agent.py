@@ -2,7 +2,13 @@
 
 import tensorflow as tf
 
-from dreamerv2_base import actor_critic, layers, stateless, world_model
+from dreamerv2_base import (
+  actor_critic,
+  layers,
+  stateless,
+  transaction,
+  world_model,
+)
 
 PRECISIONS = {'32': tf.float32, '16': tf.float16, 'bfloat16': tf.bfloat16}
 
@@ -113,17 +119,31 @@ class Agent(tf.Module):
       Dict of scalar metrics.
     """
     model_seed, behavior_seed = self.seeds()
-    outs, metrics = self.wm.train(batch, model_seed, model_terms)
-    metrics.update(self.ac.train(
-        self.wm, outs['post'], batch['is_terminal'], behavior_seed,
-        critic_terms, actor_terms))
-    self.updates.assign_add(1)
-    return metrics
+    def update():
+      outs, metrics = self.wm.train(batch, model_seed, model_terms)
+      return {**metrics, **self.ac.train(
+          self.wm, outs['post'], batch['is_terminal'], behavior_seed,
+          critic_terms, actor_terms)}
+    return self.make([self.wm, self.ac], update)
 
   def update_model(self, batch, model_terms=None):
     """Trains the world model alone on one batch; returns metrics."""
     model_seed, _ = self.seeds()
-    _, metrics = self.wm.train(batch, model_seed, model_terms)
+    return self.make(
+        [self.wm], lambda: self.wm.train(batch, model_seed, model_terms)[1])
+
+  def make(self, modules, update):
+    """Makes an update as a whole or not at all; it counts in both cases.
+
+    Args:
+      modules: parts of the agent that it may change.
+      update: function that makes it and returns a dict of scalar metrics.
+
+    Returns:
+      The metrics, see transaction.whole.
+    """
+    variables = [x for module in modules for x in module.variables]
+    metrics = transaction.whole(variables, update)
     self.updates.assign_add(1)
     return metrics
 

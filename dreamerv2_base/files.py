@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import stat
 
 CHECKSUMS = 'SHA256SUMS'
 
@@ -20,6 +21,7 @@ def replacing(path):
   path = pathlib.Path(path)
   # Added at the end, because '*.npz' and the like must not find it.
   temporary = path.with_name(f'{path.name}.tmp')
+  temporary.unlink(missing_ok=True)  # It could be a link to anywhere.
   try:
     yield temporary
     with temporary.open('r+b') as file:
@@ -41,7 +43,7 @@ def read_json(path):
   """
   path = pathlib.Path(path)
   try:
-    content = json.loads(path.read_text(encoding='utf-8'))
+    content = parse_json(path.read_text(encoding='utf-8'))
   except ValueError as error:
     raise ValueError(f'{path}: damaged, not valid JSON ({error})') from None
   if not isinstance(content, dict):
@@ -166,3 +168,23 @@ def _sha256(path):
     while block := file.read(2 ** 20):
       digest.update(block)
   return digest.hexdigest()
+
+
+def check_links(directory):
+  """Raises ValueError if there are symbolic links, pipes or the like."""
+  for folder, folders, names in os.walk(directory):
+    for name in [*folders, *names]:
+      path = os.path.join(folder, name)
+      mode = os.lstat(path).st_mode
+      if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError(
+            f'{path}: is a symbolic link or a pipe, nothing is written where '
+            'such are; put what a link leads to in its place')
+
+
+def parse_json(text):
+  """Returns what a text or bytes of JSON say; ValueError if they are none."""
+  try:
+    return json.loads(text)
+  except RecursionError:
+    raise ValueError('nested too deeply') from None

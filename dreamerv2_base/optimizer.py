@@ -1,5 +1,8 @@
 """Adam with clipping, decoupled weight decay and dynamic loss scaling."""
 
+import types
+
+import numpy as np
 import tensorflow as tf
 
 
@@ -37,6 +40,9 @@ class Optimizer(tf.Module):
       self.finite = tf.Variable(0, trainable=False, dtype=tf.int64)
     else:
       self.scale = None
+    # Of the last gradient, by variable; neither saved nor among `variables`.
+    self.last = types.SimpleNamespace(
+        squares=tf.Variable(tf.zeros(len(self.targets)), trainable=False))
 
   def __call__(self, tape, loss):
     """Differentiates the loss on the tape and applies one update.
@@ -63,12 +69,26 @@ class Optimizer(tf.Module):
     assert not unused, f'{name} loss does not depend on {unused}'
     if self.scale is not None:
       grads = [x / self.scale for x in grads]
-    norm = metrics[f'{name}_grad_norm'] = tf.linalg.global_norm(grads)
+    squares = tf.stack([tf.nn.l2_loss(x) for x in grads])
+    self.last.squares.assign(squares)
+    norm = tf.sqrt(2.0 * tf.reduce_sum(squares))
+    metrics[f'{name}_grad_norm'] = norm
     apply = tf.constant(True) if self.scale is None else self._rescale(norm)
     if self.clip:
       grads = [g * (self.clip / tf.maximum(norm, self.clip)) for g in grads]
-    self._adam(grads, apply)
+    metrics[f'{name}_weight_norm'] = self._adam(grads, apply)
     return metrics
+
+  def faulty(self, metrics):
+    """Returns the variables whose gradient was not finite.
+
+    Args:
+      metrics: of the last update; others had nothing to do with it.
+    """
+    if f'{self._name}_grad_norm' not in metrics:
+      return []
+    finite = np.isfinite(self.last.squares)
+    return [x for x, y in zip(self.targets, finite, strict=True) if not y]
 
   def _rescale(self, norm):
     finite = tf.math.is_finite(norm)
@@ -81,6 +101,8 @@ class Optimizer(tf.Module):
     return finite
 
   def _adam(self, grads, apply, beta1=0.9, beta2=0.999):
+    """Updates all variables; returns their global norm."""
+    weights = []
     self.count.assign_add(tf.cast(apply, tf.int64))
     count = tf.cast(self.count, tf.float32)
     lr = self.lr * tf.sqrt(1 - beta2 ** count) / (1 - beta1 ** count)
@@ -92,4 +114,7 @@ class Optimizer(tf.Module):
       new_var -= lr * new_first / (tf.sqrt(new_second) + self.eps)
       pairs = (first, new_first), (second, new_second), (var, new_var)
       for old, new in pairs:
-        old.assign(new if self.scale is None else tf.where(apply, new, old))
+        value = new if self.scale is None else tf.where(apply, new, old)
+        old.assign(value)
+      weights.append(value)
+    return tf.linalg.global_norm(weights)

@@ -44,6 +44,14 @@ class Driver:
     self._rows = [[] for _ in self._envs]
     self._state = None
 
+  def cut(self):
+    """Ends running episodes, as a time limit does."""
+    for index, rows in enumerate(self._rows):
+      if len(rows) > 1 and not rows[-1]['is_last']:
+        rows[-1]['is_last'] = np.array(True)
+        self._finish(index)
+    self.reset()
+
   def __call__(self, policy, steps=0, episodes=0):
     """Runs for `steps` agent steps or `episodes` finished episodes.
 

@@ -1,7 +1,7 @@
 """Reads the JSON files of a run; each mistake in them is told in one line."""
 
 import json
-import math
+import sys
 
 from dreamerv2_base import files
 
@@ -34,7 +34,7 @@ def read_lines(path):
   with path.open(encoding='utf-8', errors='replace') as file:
     for number, line in enumerate(file, 1):
       try:
-        record = json.loads(line)
+        record = files.parse_json(line)
       except ValueError:
         record = None
       if not isinstance(record, dict):
@@ -100,7 +100,7 @@ def check_episodes(content, where):
 
 def is_number(value):
   """Whether a value is a finite number, which booleans are not."""
-  return type(value) in (int, float) and math.isfinite(value)
+  return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def dataset_facts(metadata):

@@ -38,6 +38,7 @@ class Finetune(tf.Module):
 
   def consolidate(self, batch):
     """Learns from a source sequence what to keep: here, nothing."""
+    return {'skipped': 0.0}
 
   def hand_over(self):
     """Copies what the source learned, but no state of its optimizers.

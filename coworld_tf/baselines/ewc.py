@@ -13,7 +13,7 @@ free, since the scales of reward differ.
 import tensorflow as tf
 
 from coworld_tf.baselines import dv2_finetune
-from dreamerv2_base import agent, stateless
+from dreamerv2_base import agent, stateless, transaction
 
 
 class FinetuneEWC(dv2_finetune.Finetune):
@@ -52,6 +52,9 @@ class FinetuneEWC(dv2_finetune.Finetune):
 
     Args:
       batch: dict of [1, L, ...] as stored in episodes.
+
+    Returns:
+      Dict of scalar metrics, see transaction.whole.
     """
     assert batch['reward'].shape[0] == 1, batch['reward'].shape
     source = self.source
@@ -72,10 +75,14 @@ class FinetuneEWC(dv2_finetune.Finetune):
       policy = source.ac.actor(feat)
       score = tf.reduce_sum(source.ac.used(policy, 'log_prob', action))
     grads.update(tape.gradient(score, actor))
-    for name, squares in self.squares.items():
-      for square, grad in zip(squares, grads[name], strict=True):
-        square.assign_add(tf.square(grad))
-    self.count.assign_add(1)
+    squares = tf.nest.flatten(self.squares)
+    def add():
+      for name, values in self.squares.items():
+        for square, grad in zip(values, grads[name], strict=True):
+          square.assign_add(tf.square(grad))
+      self.count.assign_add(1)
+      return {'fisher_norm': tf.linalg.global_norm(squares)}
+    return transaction.whole([*squares, self.count], add)
 
   def hand_over(self):
     """Copies the source; returns its Fisher sums as metrics."""

@@ -62,11 +62,9 @@ class OfflineDV2(tf.Module):
   def _train_target(self, batch):
     """Updates actor and critic; returns metrics."""
     target, (model_seed, behavior_seed) = self.target, self.target.seeds()
-    metrics = target.ac.train(
+    return target.make([target.ac], lambda: target.ac.train(
         target.wm, self._posteriors(batch, model_seed), batch['is_terminal'],
-        behavior_seed, reward=self.penalized)
-    target.updates.assign_add(1)
-    return metrics
+        behavior_seed, reward=self.penalized))
 
   def _posteriors(self, batch, seed):
     """Returns states [B, L, ...], drawn as in an update of the model."""

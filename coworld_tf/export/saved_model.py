@@ -46,7 +46,8 @@ def write(directory, exported, facts):
       name: {
           'inputs': specs({
               spec.name: spec
-              for spec in function.structured_input_signature[0]}),
+              for spec in tf.nest.flatten(function.structured_input_signature)
+              if isinstance(spec, tf.TensorSpec)}),
           'outputs': specs(function.structured_outputs)}
       for name, function in sorted(signatures.items())}}
   text = json.dumps(facts, indent=2)
