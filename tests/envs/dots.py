@@ -114,8 +114,7 @@ class Noisy(Dot):
     super().__init__(discrete=True)
 
   def step(self, action):
-    print('noise' * 300_000, flush=True)
-    os.write(1, b'and then \xff\n')
+    os.write(1, b'noise' * 300_000 + b'\nand then \xff\n')
     return super().step(action)
 
 
