@@ -232,7 +232,6 @@ def test_overlay_only_overrides(name):
     ('coworld_tf/analysis/a.py', 'from coworld_tf.trainer import Trainer'),
     ('coworld_tf/a.py', 'from benchmarks import machine'),
     ('benchmarks/a.py', 'import train'),
-    ('tests/test_a.py', 'import train'),
 ])
 def test_wrong_import_is_found(path, code):
   assert import_errors(path, ast.parse(code))
