@@ -77,11 +77,11 @@ class Worker:
 
     What a seed does is said in `simulator.Simulator.reset`.
     """
+    promise = self._call('reset', seed)
     # A simulator may print without end; the process shares the position.
     if os.fstat(self._log.fileno()).st_size > 2 ** 20:
       self._log.seek(0)
       self._log.truncate()
-    promise = self._call('reset', seed)
     if seed is not None:
       self._name = f'{self._task} (seed {seed})'
     return promise() if blocking else promise
