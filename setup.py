@@ -38,6 +38,8 @@ setuptools.setup(
     ],
     extras_require={
         'gpu': ['tensorflow[and-cuda]>=2.16,<2.22'],
-        'dev': ['pytest>=8', 'pytest-timeout>=2.3', 'ruff>=0.6'],
+        'dev': [
+            'hypothesis>=6.100', 'pytest>=8', 'pytest-timeout>=2.3',
+            'ruff>=0.6'],
     },
 )

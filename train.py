@@ -4,9 +4,10 @@ import logging
 import pathlib
 import sys
 
-from coworld_tf import cli, inputs
+from coworld_tf import cli, inputs, interrupts
 from dreamerv2_base import config as configs
 from dreamerv2_base import flags, logger, replay
+from envs import worker
 
 CONFIGS = pathlib.Path(__file__).resolve().parent / 'configs'
 
@@ -14,12 +15,13 @@ CONFIGS = pathlib.Path(__file__).resolve().parent / 'configs'
 def main(argv=None):
   """Runs the command line; returns the exit status."""
   try:
-    run(sys.argv[1:] if argv is None else argv)
-  except KeyboardInterrupt:
+    with interrupts.raised():
+      run(sys.argv[1:] if argv is None else argv)
+  except interrupts.Stopped as stopped:
     # TensorFlow complains about what was left half done.
     logging.disable()
-    print('stopped; the same command continues', file=sys.stderr)
-    return 130
+    print(interrupts.FAREWELL, file=sys.stderr)
+    return stopped.status
   return 0
 
 
@@ -37,8 +39,8 @@ def run(argv):
     trainer = methods.build(config, logdir, target_replay)
     # Last, so that a command that could not start can be corrected.
     configs.save(config, logdir / 'config.yaml')
-  with cli.full_disk(), cli.input_errors(
-      (replay.TooShort, cli.Stopped)):
+  ends = replay.TooShort, cli.Fault, worker.WorkerError
+  with cli.full_disk(), cli.input_errors(ends):
     trainer.run()
     show(config, logdir, trainer)
 
@@ -46,7 +48,12 @@ def run(argv):
 def load_tensorflow():
   """Imports what needs TensorFlow, late because it takes seconds."""
   with cli.quiet_loading():
+    import tensorflow as tf
+
     from coworld_tf import methods
+    # Promises on a CPU what is so anyway; elsewhere it costs time.
+    if not tf.config.list_physical_devices('GPU'):
+      tf.config.experimental.enable_op_determinism()
   return methods
 
 

@@ -102,9 +102,9 @@ class PaddedActions:
     self.used = space.shape[0]
     self.act_space = {'action': padded(space, size)}
 
-  def reset(self, blocking=True):
+  def reset(self, seed=None, blocking=True):
     """Starts an episode, as the simulator does."""
-    return self.env.reset(blocking=blocking)
+    return self.env.reset(seed, blocking=blocking)
 
   def step(self, action, blocking=True):
     """Steps the simulator with the used dimensions."""

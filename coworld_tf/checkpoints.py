@@ -1,12 +1,31 @@
-"""The agent of a run of train.py, as a checkpoint left it."""
+"""Checkpoints of a run of train.py, as `keeper` leaves them.
 
+  RUN/checkpoints/ckpt-7/
+    variables.index, .data   by TensorFlow: everything that a learner owns
+    checkpoint.json          format, position in the run, return, configuration
+    pending.json             metrics that wait for the next line of the log
+    SHA256SUMS               of all these, for sha256sum --check
+"""
+
+import json
 import pathlib
+import re
 
 from coworld_tf import cli, inputs
 from dreamerv2_base import config as configs
-from dreamerv2_base import flags
+from dreamerv2_base import files, flags
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / 'configs'
+# Of the files, and of what the variables of learners mean.
+FORMAT = 1
+NAME = 'ckpt-'
+FACTS = 'checkpoint.json'
+PENDING = 'pending.json'
+VARIABLES = 'variables'
+
+
+class Damaged(ValueError):
+  """A checkpoint that is not as it was written."""
 
 
 def read_config(logdir):
@@ -25,7 +44,92 @@ def read_config(logdir):
   return config
 
 
-def load_agent(config, logdir, images, space, path=None):
+def kept(directory):
+  """Returns the paths of the checkpoints in a directory, oldest first.
+
+  Raises:
+    ValueError: it holds checkpoints of an earlier version.
+  """
+  if (directory / 'checkpoint').exists():
+    raise ValueError(
+        f'{directory}: checkpoints of an earlier version, which this one '
+        'cannot read; choose another --logdir')
+  paths = [
+      path for path in directory.glob(f'{NAME}*')
+      if re.fullmatch(r'\d+', path.name.removeprefix(NAME)) and path.is_dir()]
+  return sorted(paths, key=number)
+
+
+def number(path):
+  """Returns the number of a checkpoint, which grows in the course of a run."""
+  return int(path.name.removeprefix(NAME))
+
+
+def read(path):
+  """Checks a checkpoint and returns its facts, a dict.
+
+  Raises:
+    Damaged: it is not as it was written.
+    ValueError: it has another format.
+    OSError: it cannot be read.
+  """
+  try:
+    files.check_checksums(path)
+    facts = json.loads((path / FACTS).read_text(encoding='utf-8'))
+    found = facts['format']
+  except (ValueError, KeyError, TypeError) as error:
+    raise Damaged(str(error)) from None
+  if found != FORMAT:
+    raise ValueError(
+        f'{path}: has format {found}, this version reads {FORMAT}; choose '
+        'another --logdir')
+  return facts
+
+
+def score(path):
+  """Returns the mean return of a checkpoint, None without an evaluation."""
+  try:
+    return json.loads((path / FACTS).read_text(encoding='utf-8'))['return']
+  except (OSError, ValueError, KeyError, TypeError):
+    return None
+
+
+def best(scores):
+  """Returns the path with the highest score, the first of equals, or None.
+
+  Args:
+    scores: path -> score or None, oldest first.
+  """
+  found = {path: value for path, value in scores.items() if value is not None}
+  return max(found, key=found.get, default=None)
+
+
+def pick(logdir, which):
+  """Returns the path of a checkpoint.
+
+  Args:
+    logdir: directory of the run.
+    which: 'last', 'best', a name such as 'ckpt-7', or a path.
+
+  Raises:
+    FileNotFoundError: there is no such checkpoint.
+    ValueError: as for `kept`.
+  """
+  paths = kept(logdir / 'checkpoints')
+  chosen = {path.name: path for path in paths}
+  chosen['best'] = best({path: score(path) for path in paths})
+  chosen['last'] = paths[-1] if paths else None
+  path = chosen.get(str(which)) or pathlib.Path(which).expanduser()
+  if not (path / FACTS).is_file():
+    if not paths:
+      raise FileNotFoundError(f'{logdir}: has no checkpoints')
+    names = ', '.join(name for name, path in chosen.items() if path)
+    raise FileNotFoundError(
+        f'{which}: there is no such checkpoint; {logdir} has {names}')
+  return path
+
+
+def load_agent(config, logdir, images, space, which='last'):
   """Builds the agent that a run is about and restores it.
 
   That is the one of the offline data, or of the simulator if it is alone.
@@ -35,7 +139,7 @@ def load_agent(config, logdir, images, space, path=None):
     logdir: its directory.
     images: space of the images.
     space: space of the agent's actions, see methods.agent_spaces.
-    path: checkpoint, or None for the last one.
+    which: checkpoint, as for `pick`.
 
   Returns:
     The agent, a dreamerv2_base.agent.Agent, and the path of the checkpoint.
@@ -48,24 +152,32 @@ def load_agent(config, logdir, images, space, path=None):
     import tensorflow as tf
 
     from dreamerv2_base import agent
-  if path is None:
-    path = tf.train.latest_checkpoint(str(logdir / 'checkpoints'))
-    if not path:
-      raise FileNotFoundError(f'{logdir}: has no checkpoints')
-  path = str(path).removesuffix('.index')
-  if not pathlib.Path(f'{path}.index').is_file():
-    raise FileNotFoundError(f'{path}: there is no such checkpoint')
+  path = pick(logdir, which)
+  read(path)
   learner = agent.Agent(config, {'image': images}, space)
   place = {'target': learner} if inputs.target_tasks(config) else {
       'sources': [learner]}
-  checkpoint = tf.train.Checkpoint(learner=tf.train.Checkpoint(**place))
+  restore(path, tf.train.Checkpoint(**place))
+  return learner, path
+
+
+def restore(path, learner):
+  """Restores the variables of a learner, or of a part of it.
+
+  Args:
+    path: checkpoint.
+    learner: trackable object.
+
+  Raises:
+    ValueError: the checkpoint does not hold all of its variables.
+  """
+  import tensorflow as tf
+  checkpoint = tf.train.Checkpoint(learner=learner)
   try:
-    status = checkpoint.restore(path).expect_partial()
+    status = checkpoint.read(str(path / VARIABLES)).expect_partial()
     status.assert_existing_objects_matched()
   except (AssertionError, ValueError, tf.errors.OpError) as error:
     # Otherwise every value that is not restored gets a line.
     tf.get_logger().setLevel('ERROR')
     reason = str(error).strip().split('\n')[0]
-    raise ValueError(
-        f'{path}: is damaged or of another run: {reason}') from None
-  return learner, path
+    raise ValueError(f'{path}: is of another run: {reason}') from None

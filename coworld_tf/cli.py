@@ -8,8 +8,10 @@ import tempfile
 
 from envs import worker
 
+_LENGTH = 1000  # Of a message, in characters.
 
-class Stopped(ValueError):
+
+class Fault(ValueError):
   """A fault ends a run; one line says what to do, and it can be resumed."""
 
 
@@ -30,8 +32,17 @@ def input_errors(kinds=(ValueError, OSError, worker.WorkerError)):
       message = ': '.join([event, *log[-1:]])
     if isinstance(error, OSError) and error.strerror and error.filename:
       message = f'{error.strerror}: {error.filename}'
-    print('error:', ' '.join(message.split()), file=sys.stderr)
+    print('error:', _line(message), file=sys.stderr)
     sys.exit(2)
+
+
+def _line(message):
+  """One line of what may quote anything, such as codes for terminals."""
+  message = ' '.join(message.split())
+  if len(message) > _LENGTH:
+    half = _LENGTH // 2
+    message = f'{message[:half]} ... {message[-half:]}'
+  return ''.join(x if x.isprintable() else ascii(x)[1:-1] for x in message)
 
 
 @contextlib.contextmanager

@@ -22,47 +22,48 @@ class Collector:
     self.config, self.name, self.index = config, name, index
     self.agent, self.replay, self.make_env = learner, replay, make_env
     self.driver = self.simulator = self.policy = None
+    self.episode = None  # Number of the one that was begun last.
 
-  def prefill(self, steps, bar):
-    """Stores whole episodes of random actions, `steps` agent steps at least.
+  @property
+  def running(self):
+    """Whether an episode is running, which no checkpoint can hold."""
+    return self.episode == self.replay.total_episodes
 
-    Args:
-      steps: those that are stored already count.
-      bar: progress.Progress.
-    """
-    self._start()
-    collected = self.replay.total_steps
-    policy = driver.RandomPolicy(
-        self.simulator.act_space, self._seed(seeds.PREFILL, collected))
-    while collected < steps:
-      self.driver(policy, episodes=1)
-      bar.update(self.replay.total_steps - collected)
-      collected = self.replay.total_steps
-    self.driver.reset()
-    self.agent.step.assign(collected)
+  def prefill(self):
+    """Stores an episode of random actions."""
+    self._begin(lambda number: driver.RandomPolicy(
+        self.simulator.act_space, self._seed(seeds.PREFILL, number)))
+    self.driver(self.policy, episodes=1)
 
-  def collect(self, steps):
-    """Acts for some agent steps; episodes are stored once they are whole."""
-    self._start()
-    if not self.policy:
-      self.policy = agent.AgentPolicy(
-          self.agent, self._seed(seeds.ACTING), 'train', int(self.agent.step))
-    self.driver(self.policy, steps=steps)
-    self.agent.step.assign_add(steps)
+  def collect(self):
+    """Makes an agent step; episodes are stored once they are whole."""
+    if not self.running:
+      self._begin(lambda number: agent.AgentPolicy(
+          self.agent, self._seed(seeds.ACTING, number), 'train'))
+    self.driver(self.policy, steps=1)
+    self.agent.step.assign_add(1)
+
+  def cut(self):
+    """Ends the running episode, if there is one, and stores it."""
+    if self.running:
+      self.driver.cut()
 
   def close(self):
-    """Closes the simulator, which loses the running episode."""
+    """Closes the simulator."""
     if self.driver:
       self.simulator.close()
-      self.driver = None
+      self.driver = self.episode = None
 
-  def _start(self):
-    # After a restart the running episode is lost, and a new seed goes on.
+  def _begin(self, make_policy):
+    """Prepares an episode, which depends on its number and the agent alone."""
+    number = self.replay.total_episodes
     if not self.driver:
-      self.simulator = self.make_env(
-          self._seed(seeds.COLLECT, self.replay.total_steps))
+      seed = lambda *_: self._seed(seeds.COLLECT, self.replay.total_episodes)
       append = lambda episode, index: self.replay.append(episode)
-      self.driver = driver.Driver([self.simulator], on_episode=[append])
+      self.simulator = self.make_env(seed())
+      self.driver = driver.Driver([self.simulator], [append], seed)
+    self.driver.reset()
+    self.policy, self.episode = make_policy(number), number
 
   def _seed(self, *stream):
     return seeds.make(self.config.seed, *stream, self.index)

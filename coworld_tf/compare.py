@@ -10,6 +10,7 @@ import sys
 from coworld_tf import cli
 from coworld_tf.analysis import comparison, page, runs, tables
 from coworld_tf.analysis import comparison_plots as plots
+from dreamerv2_base import files
 
 
 def main(argv=None):
@@ -18,6 +19,7 @@ def main(argv=None):
   with cli.input_errors():
     found = comparison.compare(runs.read_all(args.runs), args.reference)
     args.out.mkdir(parents=True, exist_ok=True)
+    files.check_links(args.out)
   with cli.full_disk():
     figures = plots.draw(found, args.out)
     page.write(found, figures, args.out)

@@ -6,14 +6,13 @@ Killed at any moment, the same command goes on where it was.
 """
 
 import argparse
-import json
 import pathlib
 import subprocess
 import sys
 import time
 
 from coworld_tf import inputs
-from dreamerv2_base import flags
+from dreamerv2_base import files, flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TARGET = 'dmc_walker_downhill'
@@ -56,10 +55,11 @@ def main(argv=None):
 def python(*args):
   """Runs Python at the root of the repository; returns the exit status."""
   sys.stdout.flush()
+  process = subprocess.Popen([sys.executable, *map(str, args)], cwd=ROOT)
   try:
-    command = [sys.executable, *map(str, args)]
-    return subprocess.run(command, cwd=ROOT).returncode
+    return process.wait()
   except KeyboardInterrupt:
+    process.wait()  # It was told as well, and saves.
     return 130
 
 
@@ -77,7 +77,7 @@ def latest(logdir, name):
 
 def show(logdir, seconds):
   """Prints the three returns next to each other and where the pictures are."""
-  summary = json.loads((logdir / 'summary.json').read_text())
+  summary = files.read_json(logdir / 'summary.json')
   print('\n' + '   '.join(
       f"{name} {entry['mean']:.1f} +- {entry['stderr']:.1f}"
       for name, entry in summary['returns'].items()))

@@ -74,7 +74,7 @@ def earlier(path):
   Raises:
     ValueError, OSError: the file is damaged.
   """
-  known = experiments.read(path) if path.exists() else {}
+  known = files.read_json(path) if path.exists() else {}
   for name, entry in known.items():
     if not isinstance(entry, dict) or not {'step', 'start'} <= set(entry) or (
         not all(isinstance(x, (int, float)) for x in entry.values())):

@@ -1,9 +1,12 @@
 """Evaluation of policies by whole episodes in fresh simulators.
 
   python -m coworld_tf.evaluate --logdir runs/walker
+  python -m coworld_tf.evaluate --saved_model exports/walker
 
-evaluates the agent of a run of train.py. Equal seeds give all methods and
-runs the same simulators, whose seeds no training has.
+evaluates the agent of a run of train.py, or a policy that was exported, which
+is played in a process of its own that cannot import the training code. Equal
+seeds give all methods and runs the same simulators, whose seeds no training
+has.
 """
 
 import argparse
@@ -12,10 +15,11 @@ import json
 import pathlib
 import sys
 
-from coworld_tf import checkpoints, cli, inputs
+from coworld_tf import checkpoints, cli, inputs, limits
 from coworld_tf.datasets import collect
+from coworld_tf.export import artifact, playing
 from dreamerv2_base import episodes, files, logger, progress
-from envs import evaluation
+from envs import evaluation, worker
 
 
 def statistics(returns, successes=()):
@@ -38,18 +42,18 @@ def main(argv=None):
   logger.setup_terminal('coworld_tf', 'envs')
   with cli.input_errors():
     check(args)
-    config = checkpoints.read_config(args.logdir)
-    learner, make_env, path = load(config, args)
+    if args.saved_model:
+      play, facts = playing.load(args)
+    else:
+      play, facts = load_run(args)
+    if args.task not in ('', facts['task']):
+      raise ValueError(
+          f"--task: this agent is for '{facts['task']}', not '{args.task}'")
     args.out.mkdir(parents=True, exist_ok=True)
-  updates = int(learner.updates)
-  if not (args.logdir / 'summary.json').exists():
-    print(
-        f'{args.logdir} is not finished; this is update {updates}',
-        file=sys.stderr)
   try:
-    with cli.full_disk():
-      result = run(args, learner, make_env)
-      facts = description(config, args, path, updates, result)
+    ends = playing.PlayerError, worker.WorkerError
+    with cli.full_disk(), cli.input_errors(ends):
+      facts.update(measure(args, play, facts['updates']))
       with files.replacing(args.out / 'evaluation.json') as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + '\n')
   except KeyboardInterrupt:
@@ -67,10 +71,18 @@ def parse_arguments(argv=None):
   """Parses the command line."""
   parser = argparse.ArgumentParser(
       prog='python -m coworld_tf.evaluate', allow_abbrev=False,
-      description='Evaluate the agent of a run of train.py.')
+      description='Evaluate the agent of a run, or an exported policy.')
   add = parser.add_argument
-  add('--logdir', type=pathlib.Path, required=True, metavar='RUN',
-      help='directory of the run')
+  what = parser.add_mutually_exclusive_group(required=True)
+  what.add_argument('--logdir', type=pathlib.Path, metavar='RUN',
+      help='directory of a run of train.py')
+  what.add_argument('--saved_model', type=pathlib.Path, metavar='DIR',
+      help='policy of python -m coworld_tf.export')
+  add('--task', default='', metavar='TASK',
+      help='refuse an agent of another task')
+  add('--mode', default='eval', choices=list(artifact.SIGNATURES),
+      help='eval: random states and the mode of actions, unless settings say '
+      'otherwise; train: both random; mode: nothing random (default eval)')
   add('--episodes', type=int, default=30, metavar='N',
       help='number of episodes (default 30)')
   add('--seed', type=int, default=0, help='of the simulators (default 0)')
@@ -79,30 +91,34 @@ def parse_arguments(argv=None):
       '(default 2)')
   add('--videos', type=int, default=1, metavar='N',
       help='number of episodes to keep as videos (default 1)')
-  add('--checkpoint', type=pathlib.Path, metavar='PATH',
-      help='for example RUN/checkpoints/ckpt-3 (default: the last)')
+  add('--checkpoint', default='last', metavar='NAME',
+      help='last, best, or a name or path such as ckpt-3 (default last)')
   add('--out', type=pathlib.Path, metavar='DIR',
-      help='directory of what is written (default RUN/evaluation, with '
-      '--checkpoint RUN/evaluation-NAME)')
+      help='directory of what is written (default RUN/evaluation, of other '
+      'checkpoints RUN/evaluation-NAME, of policies DIR-evaluation)')
   args = parser.parse_args(argv)
+  if args.saved_model:
+    args.saved_model = args.saved_model.expanduser()
+    out = args.saved_model.with_name(f'{args.saved_model.name}-evaluation')
+    args.out = (args.out or out).expanduser()
+    return args
   args.logdir = args.logdir.expanduser()
   # RUN/evaluation is what the run is compared by.
   name = 'evaluation'
-  if args.checkpoint:
-    name += '-' + args.checkpoint.name.removesuffix('.index')
+  if args.checkpoint != 'last':
+    name += '-' + pathlib.Path(args.checkpoint).name
   args.out = (args.out or args.logdir / name).expanduser()
   return args
 
 
 def check(args):
-  """Raises ValueError for numbers that are too small."""
-  if args.seed >= 2 ** 31:
-    raise ValueError(f'--seed is {args.seed}: must be below {2 ** 31}')
-  lowest = {'episodes': 1, 'seed': 0, 'envs': 1, 'videos': 0}
-  for name, low in lowest.items():
-    value = getattr(args, name)
-    if value < low:
-      raise ValueError(f'--{name} is {value}: must be at least {low}')
+  """Raises ValueError for numbers out of range and links in the output."""
+  limits.check({
+      '--episodes': (args.episodes, 1, limits.STEPS),
+      '--seed': (args.seed, 0, 2 ** 31 - 1),
+      '--envs': (args.envs, 1, limits.ENVS),
+      '--videos': (args.videos, 0, limits.STEPS)})
+  files.check_links(args.out)
 
 
 def load(config, args):
@@ -132,9 +148,30 @@ def task(config):
   return (inputs.target_tasks(config) or inputs.source_tasks(config))[0]
 
 
-def run(args, learner, make_env):
-  """Evaluates an agent and writes the videos; returns as `evaluation`."""
+def load_run(args):
+  """Prepares the agent of a run; returns as `playing.load`."""
+  config = checkpoints.read_config(args.logdir)
+  learner, make_env, path = load(config, args)
   from dreamerv2_base import agent
+  updates = int(learner.updates)
+  if not (args.logdir / 'summary.json').exists():
+    print(
+        f'{args.logdir} is not finished; this is update {updates}',
+        file=sys.stderr)
+
+  def play(on_episode):
+    return evaluation.evaluate(
+        make_env, lambda _: agent.AgentPolicy(learner, args.seed, args.mode),
+        args.episodes, args.envs, args.seed, [on_episode])
+  return play, {
+      'task': task(config), 'method': config.method,
+      'training_seed': config.seed, 'updates': updates,
+      'checkpoint': str(path),
+      'settings': {key: config[key] for key in inputs.SETTINGS}}
+
+
+def measure(args, play, updates):
+  """Plays, writes the videos and returns the facts that were measured."""
   log = logger.Logger(args.out, tensorboard=False)
   bar = progress.Progress(args.episodes, 'evaluate', unit='episode')
   names = (f'episode-{index}' for index in range(args.videos))
@@ -146,21 +183,12 @@ def run(args, learner, make_env):
       log.video(name, episode['image'])
 
   with contextlib.closing(bar):
-    result = evaluation.evaluate(
-        make_env, lambda _: agent.AgentPolicy(learner, args.seed, 'eval'),
-        args.episodes, args.envs, args.seed, [show])
-  log.write(int(learner.updates))
-  return result
-
-
-def description(config, args, path, updates, result):
-  """Returns what evaluation.json holds."""
+    result = play(show)
+  log.write(updates)
   found = episodes.return_statistics(result['returns'])
   return {
-      'task': task(config), 'method': config.method,
-      'training_seed': config.seed, 'updates': updates, 'checkpoint': path,
-      'seed': args.seed, 'envs': args.envs, 'videos': args.videos,
-      'settings': {key: config[key] for key in inputs.SETTINGS},
+      **{key: getattr(args, key)
+         for key in ('mode', 'seed', 'envs', 'videos')},
       **statistics(result['returns'], result['successes']),
       'std': found['std'],
       **{key: result[key] for key in ('returns', 'lengths', 'successes')},

@@ -41,6 +41,9 @@ class Evaluator:
       position: dict that tells where in the run this is.
       random: whether actions are random instead of the agent's.
       final: whether this is what the run is judged by.
+
+    Returns:
+      The mean return.
     """
     config = self.config.evaluation
     count = config.final_episodes
@@ -59,7 +62,7 @@ class Evaluator:
       return agent.AgentPolicy(learner, self.seed, 'eval')
     result = evaluation.evaluate(
         make_env, make_policy, count, config.envs, self.seed)
-    self._record(name, result, position)
+    return self._record(name, result, position)
 
   def _predict(self, domain, learner, replay):
     batch = replay.sample(
@@ -83,6 +86,7 @@ class Evaluator:
     kept['envs'] = self.config.evaluation.envs
     with (self.logdir / NAME).open('a') as file:
       file.write(json.dumps({'policy': name, **position, **kept}) + '\n')
+    return stats['mean']
 
 
 def last(logdir):

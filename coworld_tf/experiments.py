@@ -9,7 +9,6 @@ so experiments share what they have in common. Nothing here loads TensorFlow.
 
 import functools
 import itertools
-import json
 import pathlib
 import typing
 
@@ -244,21 +243,6 @@ def check_settings(steps):
         raise ValueError(
             f"{step.name}: {directory} was made with {key} '{before[key]}', "
             f"not '{value}'; choose another --out or remove it")
-
-
-def read(path):
-  """Reads a JSON file of named values.
-
-  Raises:
-    ValueError, OSError: it is something else.
-  """
-  try:
-    content = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{path}: not valid JSON ({error})') from None
-  if not isinstance(content, dict):
-    raise ValueError(f'{path}: must hold a JSON object of named values')
-  return content
 
 
 def configuration(argv):

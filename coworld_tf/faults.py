@@ -39,7 +39,7 @@ class Guard:
       learner: tf.Module with all agents.
 
     Raises:
-      cli.Stopped: a variable is not finite.
+      cli.Fault: a variable is not finite.
     """
     self._skip, self._learner = config.on_nan == 'skip', learner
     self._directory = logdir / 'faults'
@@ -61,7 +61,7 @@ class Guard:
       The metrics; after a fault `skipped` alone.
 
     Raises:
-      cli.Stopped: there was a fault that ends the run.
+      cli.Fault: there was a fault that ends the run.
     """
     data = {
         f'batch_{index}' if index > 1 else 'batch': batch
@@ -106,7 +106,7 @@ class Guard:
     message = f'not finite at {name}: {told}; see {path}'
     if 'variables' in found or not self._skip:
       _write(path, found, data)
-      raise cli.Stopped(f'{message}; {_advice(found)}')
+      raise cli.Fault(f'{message}; {_advice(found)}')
     if path in kept or len(kept) < LIMIT:
       _write(path, found, data)
       self._log.warning('warning: update skipped, %s', message)

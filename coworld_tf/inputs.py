@@ -5,12 +5,14 @@ Nothing here loads TensorFlow, so that mistakes are told at once.
 
 import logging
 import pathlib
+import re
 
 import numpy as np
 
 import envs
+from coworld_tf import limits
 from dreamerv2_base import config as configs
-from dreamerv2_base import episodes, replay, store
+from dreamerv2_base import episodes, files, replay, store
 
 # Method -> key that names its simulators, and whether it has offline data.
 METHODS = {
@@ -26,11 +28,12 @@ SETTINGS = (
     'action_repeat', 'time_limit', 'size', 'camera', 'quality', 'fix_rewards')
 # What a run may be continued with another value of.
 CHANGEABLE = (
-    'logdir', 'offline_dir', 'log_every', 'checkpoint_every', 'on_nan',
-    'evaluation.envs')
+    'logdir', 'offline_dir', 'log_every', 'checkpoint_every', 'resume',
+    'on_nan', 'evaluation.envs')
 CHOICES = {
     'method': tuple(METHODS),
     'compile': ('graph', 'xla', 'eager'),
+    'resume': ('never', 'auto', 'force'),
     'precision': ('16', 'bfloat16', '32'),
     'on_nan': ('stop', 'skip'),
     'quality': envs.QUALITIES,
@@ -43,14 +46,9 @@ CHOICES = {
     'clip_rewards': ('identity', 'sign', 'tanh'),
     'rssm.std_act': ('softplus', 'sigmoid', 'sigmoid2'),
     'actor_grad': ('auto', 'dynamics', 'reinforce', 'both')}
-LOWEST = {
-    'seed': 0, 'dataset.batch': 1, 'dataset.length': 2, 'imag_horizon': 2,
-    'train_every': 1, 'action_repeat': 1, 'log_every': 1,
-    'slow_target_update': 1, 'multi_source.batches': 1, 'ewc.sequences': 1,
-    'rssm.ensemble': 1, 'offline_dv2.penalty': 0, 'ewc.weight': 0,
-    'ewc.floor': 0, 'evaluation.envs': 1,
-    'evaluation.target_episodes': 1, 'evaluation.source_episodes': 1,
-    'evaluation.final_episodes': 1}
+PATTERNS = (
+    'encoder.cnn_keys', 'encoder.mlp_keys', 'decoder.cnn_keys',
+    'decoder.mlp_keys')
 
 
 def check(config):
@@ -64,19 +62,23 @@ def check(config):
     if flat[key] not in allowed:
       raise ValueError(
           f"{key}: '{flat[key]}', use one of {', '.join(allowed)}")
-  amounts = {f'schedule.{key}': 0 for key in config.schedule}
-  if METHODS[config.method][0]:
-    # One action at least, which makes one episode.
-    amounts['schedule.prefill'] = config.action_repeat
-  for key, low in {**LOWEST, **amounts}.items():
-    if flat[key] < low:
-      raise ValueError(f'{key}: {flat[key]} must be at least {low}')
-  if config.seed >= 2 ** 30:
-    raise ValueError(f'seed: {config.seed} must be below {2 ** 30}')
+  limits.check_config(flat)
+  # One action at least, which makes one episode.
+  if METHODS[config.method][0] and (
+      config.schedule.prefill < config.action_repeat):
+    raise ValueError(
+        f'schedule.prefill: {config.schedule.prefill} must be at least '
+        f'action_repeat, which is {config.action_repeat}')
   if 0 < config.time_limit < config.dataset.length:
     raise ValueError(
         f'time_limit: {config.time_limit} agent steps are too short for '
         f'dataset.length: {config.dataset.length} rows')
+  for key in PATTERNS:
+    try:
+      re.compile(flat[key])
+    except (re.error, OverflowError, RecursionError) as error:
+      raise ValueError(
+          f"{key}: '{flat[key]}' is no pattern of names: {error}") from None
   for key in task_keys(config):
     if not flat[key]:
       raise ValueError(f"{key} is not set, give it as '--{key} VALUE'")
@@ -198,17 +200,39 @@ def check_metadata(config, directory):
 
 
 def check_logdir(config, logdir):
-  """Checks that a run in the log directory has the same configuration.
+  """Checks that a run in the log directory may be continued.
 
   Raises:
-    ValueError: it has another one.
+    ValueError: it has another configuration, nothing may be continued, or
+      there are symbolic links.
   """
+  files.check_links(logdir)
   path = logdir / 'config.yaml'
   if not path.exists():
     return
-  before = configs.Config(configs.load(path)).flat()
-  for key, value in config.flat().items():
-    if key not in CHANGEABLE and before.get(key, value) != value:
-      raise ValueError(
-          f"{logdir} holds a run with {key} '{before.get(key)}', not "
-          f"'{value}'; choose another --logdir to start a new one")
+  if config.resume == 'never':
+    raise ValueError(
+        f'{logdir} holds a run; choose another --logdir, or --resume auto to '
+        'continue it')
+  different = differences(configs.load(path), config)
+  if different and config.resume == 'auto':
+    raise ValueError(
+        f'{logdir} holds a run with {different}; choose another --logdir to '
+        'start a new one, or --resume force to go on with that one')
+
+
+def differences(before, config):
+  """Returns how the settings of a run differ from others, '' if they agree.
+
+  Args:
+    before: the settings of the run, a nested mapping; those that it does not
+      have came later and count as equal.
+    config: configuration to continue it with.
+  """
+  before = configs.Config(before).flat()
+  different = [
+      f"{key} '{before[key]}' instead of '{value}'"
+      for key, value in config.flat().items()
+      if key not in CHANGEABLE and before.get(key, value) != value]
+  more = f' and {len(different) - 5} more' * (len(different) > 5)
+  return ', '.join(different[:5]) + more

@@ -16,7 +16,7 @@ import sys
 import time
 
 from coworld_tf import cli, estimates, experiments, processes
-from dreamerv2_base import progress
+from dreamerv2_base import files, progress
 
 ROOT = experiments.ROOT
 PAUSE = 0.2  # Seconds between looks at the processes.
@@ -174,7 +174,7 @@ def is_done(step):
     ValueError, OSError: it is damaged.
   """
   path = ROOT / step.done
-  return path.exists() and experiments.read(path).get('complete', True)
+  return path.exists() and files.read_json(path).get('complete', True)
 
 
 class Execution:

@@ -85,11 +85,8 @@ class MultiSource(tf.Module):
     return metrics
 
   def _reselect(self, batch):
-    return self.select([batch]) if self._at_each_step() else {}
-
-  def _at_each_step(self):
     each = self.config.multi_source.reselect == 'step'
-    return each and len(self.sources) > 1
+    return self.select([batch]) if each and len(self.sources) > 1 else {}
 
   def _pair(self):
     return self.pairs[int(self.selected)]

@@ -72,15 +72,17 @@ class Agent(tf.Module):
       obs: dict of [B, ...] observations.
       state: from the previous call or from `initial`.
       seed: stateless seed.
-      mode: 'train' samples actions and adds noise, 'eval' takes the mode.
+      mode: 'train' samples states and actions and adds noise, 'eval' takes
+        the mode of actions and adds other noise, 'mode' the mode of both.
 
     Returns:
       Actions [B, A] and the next state.
     """
     latent_seed, act_seed, noise_seed = tf.unstack(stateless.split(seed, 3))
     latent, action = state
-    embed = self.wm.encoder(self.wm.preprocess(obs))
-    sample = mode == 'train' or not self.config.eval_state_mean
+    embed = self.wm.encoder(self.wm.scaled(obs))
+    sample = mode == 'train' or (
+        mode == 'eval' and not self.config.eval_state_mean)
     latent, _ = self.wm.rssm.obs_step(
         latent, action, embed, obs['is_first'], latent_seed, sample)
     feat = self.wm.rssm.get_feat(latent)
@@ -88,7 +90,7 @@ class Agent(tf.Module):
       action, noise = self.ac.act(feat, act_seed), self.config.expl_noise
     else:
       action = self.ac.masked(self.ac.actor(feat).mode())
-      noise = self.config.eval_noise
+      noise = self.config.eval_noise if mode == 'eval' else 0.0
     action = self._add_noise(action, noise, noise_seed)
     return action, (latent, action)
 
@@ -97,10 +99,10 @@ class Agent(tf.Module):
       return action
     if self.discrete:
       probs = amount / self.action_size + (1 - amount) * action
-      noise = stateless.gumbel(action.shape, seed)
+      noise = stateless.gumbel(tf.shape(action), seed)
       choice = tf.argmax(tf.math.log(probs) + noise, -1)
       return tf.one_hot(choice, self.action_size)
-    noise = amount * stateless.normal(action.shape, seed)
+    noise = amount * stateless.normal(tf.shape(action), seed)
     return self.ac.masked(tf.clip_by_value(action + noise, -1.0, 1.0))
 
   def update(
@@ -165,7 +167,7 @@ class AgentPolicy:
     Args:
       agent: the agent to act with.
       seed: of this policy's noise.
-      mode: 'train' or 'eval'.
+      mode: 'train', 'eval' or 'mode'.
       calls: number of calls made before, to go on with their noise.
     """
     self.agent, self.seed, self.mode, self.calls = agent, seed, mode, calls

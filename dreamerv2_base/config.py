@@ -8,12 +8,14 @@ import re
 import sys
 
 from ruamel import yaml
-from ruamel.yaml import comments
+from ruamel.yaml import comments, composer, events
 
 from dreamerv2_base import files
 
 # Strings such as '1e-4' or 'linear(1,0,5e5)': a constant or a schedule.
 NUMERIC = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|\w+\(.*\)', re.I)
+# A hundred times what is needed; parsing takes 30 s per MB.
+_BYTES = 2 ** 17
 
 
 class Config(collections.abc.Mapping):
@@ -67,23 +69,45 @@ class Config(collections.abc.Mapping):
         if not isinstance(value, Config)}
 
 
+class _Composer(composer.Composer):
+  """Refuses aliases, which can stand for any amount of text, and tags."""
+
+  def compose_node(self, parent, index):
+    event = self.parser.peek_event()
+    if isinstance(event, events.AliasEvent) or event.tag:
+      raise composer.ComposerError(
+          None, None, 'aliases (*) and tags (!) are not read here, write the '
+          'value itself', event.start_mark)
+    return super().compose_node(parent, index)
+
+
 def load(path):
   """Reads a YAML 1.2 file as a nested dictionary.
 
   Raises:
     FileNotFoundError: the file does not exist.
-    ValueError: not valid YAML, a duplicate key, or not a mapping.
+    ValueError: not valid YAML, a duplicate key, not a mapping, or too large.
   """
   path = pathlib.Path(path)
   if not path.is_file():
     raise FileNotFoundError(f"configuration file '{path}' does not exist")
+  reader = yaml.YAML(typ='safe', pure=True)
+  reader.Composer, reader.max_depth = _Composer, 20
+  with path.open('rb') as file:
+    text = file.read(_BYTES + 1)
+  if len(text) > _BYTES:
+    raise ValueError(f'{path}: no configuration, larger than {_BYTES} bytes')
   try:
-    tree = yaml.YAML(typ='safe', pure=True).load(path.read_bytes())
+    tree = reader.load(text)
   except yaml.YAMLError as error:
     mark = getattr(error, 'problem_mark', None)
     where = f'{path}, line {mark.line + 1}' if mark else f'{path}'
     problem = getattr(error, 'problem', None) or str(error)
     raise ValueError(f'{where}: {problem.splitlines()[0]}') from None
+  except RecursionError:
+    raise ValueError(f'{path}: nested too deeply') from None
+  except ValueError as error:  # Dates of no calendar and the like.
+    raise ValueError(f'{path}: {error}') from None
   if tree is None:
     return {}
   if not isinstance(tree, dict):
@@ -130,6 +154,7 @@ def save(config, path):
 
 def nearest(key, candidates):
   """The candidate most like `key` as a whole or in its last component."""
+  key = key[:100]  # The time that it takes grows with the square.
   def likeness(candidate):
     pairs = (key, candidate), (key.split('.')[-1], candidate.split('.')[-1])
     whole, last = (difflib.SequenceMatcher(None, *p).ratio() for p in pairs)
@@ -167,7 +192,7 @@ def _misplaced(base, key, value):
   if _is_group(base, key):
     example = next((leaf for leaf in flat if leaf.startswith(f'{key}.')), key)
     return (
-        f"'{key}' is a group and cannot be {value!r}, "
+        f"'{key}' is a group and cannot be {_shown(value)}, "
         f"set its keys, for example '{example}'")
   for leaf in flat:
     if key.startswith(f'{leaf}.'):
@@ -185,7 +210,7 @@ def _converted(key, default, value, origin):
       kind = f'list of {type(element(default)).__name__}'
     value = dict(value) if isinstance(value, Config) else value
     raise ValueError(
-        f"{origin}: '{key}' must be {kind}, got {value!r}") from None
+        f"{origin}: '{key}' must be {kind}, got {_shown(value)}") from None
 
 
 def _cast(default, value):
@@ -203,9 +228,18 @@ def _cast(default, value):
   raise TypeError(value)
 
 
+def _shown(value):
+  try:
+    return repr(value)
+  except ValueError:  # Python refuses to write it down.
+    return 'a number of thousands of digits'
+
+
 def _checked_name(name):
-  if not re.fullmatch(r'[A-Za-z]\w*', str(name)) or hasattr(Config, name):
-    raise ValueError(f'{name!r} cannot be the name of a configuration key')
+  if not isinstance(name, str) or not re.fullmatch(
+      r'[A-Za-z]\w*', name) or hasattr(Config, name):
+    raise ValueError(
+        f'{_shown(name)} cannot be the name of a configuration key')
   return name
 
 
@@ -215,7 +249,7 @@ def _checked_value(name, value):
   kinds = {type(x) for x in (value if isinstance(value, list) else [value])}
   if not any(kinds <= same for same in ({int, float}, {bool}, {str})):
     raise ValueError(
-        f"configuration key '{name}' cannot hold {value!r}, "
+        f"configuration key '{name}' cannot hold {_shown(value)}, "
         'only bool, int, float, str or a list of one of them')
   return list(value) if isinstance(value, list) else value
 

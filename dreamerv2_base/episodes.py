@@ -31,6 +31,11 @@ KEYS = {
 }
 
 METADATA = 'metadata.json'
+# Entries of the metadata that are calculated with.
+_TYPES = {
+    'action_repeat': int, 'episodes': int, 'steps': int, 'frames': int,
+    'complete': bool, 'imported': dict, 'returns': dict, 'repairs': dict,
+    'notes': list}
 
 
 def checked(episode, name='episode'):
@@ -90,16 +95,22 @@ def write_metadata(directory, metadata):
 
 
 def read_metadata(directory):
-  """Reads the metadata of a dataset directory as a dict."""
+  """Reads the metadata of a dataset directory as a dict.
+
+  Raises:
+    FileNotFoundError: there are none.
+    ValueError: they are damaged, or an entry is of another type than here.
+  """
   path = pathlib.Path(directory) / METADATA
   if not path.is_file():
     raise FileNotFoundError(f'No {METADATA} in {directory}')
-  try:
-    metadata = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{path}: not valid JSON ({error})') from error
-  if not isinstance(metadata, dict):
-    raise ValueError(f'{path}: must hold a JSON object of named values')
+  metadata = files.read_json(path)
+  for key, kind in _TYPES.items():
+    if key in metadata and type(metadata[key]) is not kind:
+      raise ValueError(
+          f'{path}: {key} is {metadata[key]!r}, must be {kind.__name__}')
+    if kind is int and not 0 <= metadata.get(key, 0) < 2 ** 53:
+      raise ValueError(f'{path}: {key} is {metadata[key]}, out of range')
   return metadata
 
 

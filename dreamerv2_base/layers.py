@@ -27,6 +27,17 @@ def constant(size, value, name):
   return tf.Variable(np.full(size, value, np.float32), name=name)
 
 
+def sizes(x, stop=None):
+  """Returns the sizes of the first `stop` axes: numbers where known."""
+  known = x.shape[:stop].as_list()
+  if None not in known:
+    return known
+  dynamic = tf.unstack(tf.shape(x)[:stop])
+  return [
+      size if number is None else number
+      for number, size in zip(known, dynamic, strict=True)]
+
+
 class Dense(tf.Module):
   """Affine map of the last axis, [..., inputs] to [..., units]."""
 
@@ -38,11 +49,11 @@ class Dense(tf.Module):
 
   def __call__(self, x):
     """Applies the map; tensors of rank above 2 become one matrix product."""
-    shape = x.shape
-    x = tf.reshape(tf.cast(x, self.dtype), [-1, shape[-1]])
+    batch = sizes(x, -1)
+    x = tf.reshape(tf.cast(x, self.dtype), [-1, x.shape[-1]])
     x = tf.linalg.matmul(x, tf.cast(self.kernel, self.dtype))
     x = tf.nn.bias_add(x, tf.cast(self.bias, self.dtype))
-    return tf.reshape(x, [*shape[:-1], x.shape[-1]])
+    return tf.reshape(x, [*batch, x.shape[-1]])
 
 
 class LayerNorm(tf.Module):

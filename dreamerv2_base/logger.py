@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import math
+import os
 import pathlib
 import re
 import sys
@@ -59,6 +60,15 @@ class Logger:
       ValueError: another shape.
     """
     self._videos[name] = _pixels(name, video)
+
+  def pending(self):
+    """Returns the numbers that the next `write` will report, by name."""
+    return {name: list(values) for name, values in self._scalars.items()}
+
+  def resume(self, pending):
+    """Goes on with what `pending` returned in another process."""
+    for name, values in pending.items():
+      self._scalars[name].extend(values)
 
   def write(self, step, **fields):
     """Writes everything collected since the last call.
@@ -165,27 +175,18 @@ def read_metrics(path):
   return records
 
 
-def rewind(path, step):
-  """Removes the records after a step, which a resumed run writes again.
+def rewind(path, size):
+  """Cuts a log back to a size in bytes, where a resumed run goes on.
 
-  Lines that a crash left incomplete or damaged go as well.
+  A last line that is incomplete then goes as well.
   """
   path = pathlib.Path(path)
   if not path.exists():
     return
-  lines = path.read_bytes().splitlines(keepends=True)
-  keep = [line for line in lines if _is_until(line, step)]
-  if len(keep) < len(lines):
-    with files.replacing(path) as temporary:
-      temporary.write_bytes(b''.join(keep))
-
-
-def _is_until(line, step):
-  """Whether a line is complete, readable and of at most this step."""
-  try:
-    return line.endswith(b'\n') and json.loads(line)['step'] <= step
-  except (ValueError, KeyError, TypeError):
-    return False
+  data = path.read_bytes()
+  end = data.rfind(b'\n', 0, size) + 1
+  if end < len(data):
+    os.truncate(path, end)
 
 
 def _short(value):

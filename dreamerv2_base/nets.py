@@ -17,9 +17,9 @@ def select(shapes, pattern, rank):
 
 
 def flatten_batch(x, rank):
-  """Merges all but the last `rank` axes; returns it and the merged shape."""
-  batch = x.shape[:x.shape.rank - rank]
-  return tf.reshape(x, [-1, *x.shape[batch.rank:]]), batch
+  """Merges all but the last `rank` axes; returns it and their sizes."""
+  batch = layers.sizes(x, -rank)
+  return tf.reshape(x, [-1, *x.shape[-rank:]]), batch
 
 
 class Stack(tf.Module):
@@ -213,7 +213,7 @@ class DistLayer(tf.Module):
 
   def __call__(self, x):
     """Maps [..., inputs] to a distribution over [..., *shape]."""
-    shape = [*x.shape[:-1], *self.shape]
+    shape = [*layers.sizes(x, -1), *self.shape]
     out = tf.cast(tf.reshape(self.mean(x), shape), tf.float32)
     if self.dist == 'onehot':
       return dists.OneHot(logits=out, dtype=tf.float32)

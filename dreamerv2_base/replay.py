@@ -28,8 +28,8 @@ class Replay:
       prioritize_ends: whether the last rows of an episode are sampled as
         often as those in the middle, at the expense of uniform start
         positions.
-      writable: whether `append` may be used, by one process at a time. Only
-        then are files without an episode within the capacity deleted.
+      writable: whether `append`, `cut` and `drop_before` may be used, by one
+        process at a time.
 
     Raises:
       FileNotFoundError: the directory does not exist.
@@ -56,7 +56,25 @@ class Replay:
     """Writes a complete episode and adds it; see `store.Writer.append`."""
     self._store.append(episode)
     self._update()
-    self._store.drop_before(self._entries[0]['shard'])
+
+  @property
+  def first_shard(self):
+    """Number of the first shard with an episode within the capacity."""
+    return self._entries[0]['shard'] if self._entries else 0
+
+  def drop_before(self, shard):
+    """Deletes the shards before this one, but none to sample from."""
+    self._store.drop_before(min(shard, self.first_shard))
+
+  def cut(self, count):
+    """Forgets all but the first `count` of the episodes ever appended."""
+    ids = {
+        entry['id'] for entry in self._store.episodes if entry['id'] >= count}
+    if ids:
+      self.close()
+      store.remove(self._store.directory, ids)
+      self._store = store.Writer(self._store.directory)
+      self._update()
 
   def close(self):
     """Lets another process append, if this one could."""

@@ -191,12 +191,13 @@ class RSSM(tf.Module):
     stoch = tf.cast(stoch, self.dtype)
     if not self.discrete:
       return stoch
-    return tf.reshape(stoch, [*stoch.shape[:-2], self.stoch * self.discrete])
+    return tf.reshape(
+        stoch, [*layers.sizes(stoch, -2), self.stoch * self.discrete])
 
   def _stats(self, x):
     if self.discrete:
       return {'logit': tf.reshape(
-          x, [*x.shape[:-1], self.stoch, self.discrete])}
+          x, [*layers.sizes(x, -1), self.stoch, self.discrete])}
     mean, std = tf.split(x, 2, -1)
     std = {
         'softplus': tf.nn.softplus,

@@ -18,12 +18,14 @@ def schedule(text, step):
     ValueError: the text has none of these forms.
   """
   try:
-    return tf.constant(float(text))
+    return tf.constant(_finite(text))
   except ValueError:
     match = re.fullmatch(r'(\w+)\(([^()]*)\)', str(text).replace(' ', ''))
   kind, args = match.groups() if match else ('', '')
   try:
-    args = [float(arg) for arg in args.split(',') if arg]
+    args = [_finite(arg) for arg in args.split(',') if arg]
+    if min(args[:1] if kind == 'warmup' else args[-1:]) <= 0:
+      raise ValueError(args)  # No duration.
     step = tf.cast(step, tf.float32)
     if kind == 'linear':
       start, end, duration = args
@@ -43,6 +45,13 @@ def schedule(text, step):
       f"not a schedule: '{text}'; use a number, linear(start,end,duration), "
       'warmup(duration,value), exp(start,end,halflife) or '
       'horizon(start,end,duration)')
+
+
+def _finite(text):
+  value = float(text)
+  if not abs(value) < 1e30:  # Nor NaN.
+    raise ValueError(text)
+  return value
 
 
 def _blend(start, end, share):

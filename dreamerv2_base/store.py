@@ -37,7 +37,7 @@ class Store:
       ValueError: it holds something else, or its index is damaged.
     """
     self.directory = pathlib.Path(directory)
-    _check_directory(self.directory)
+    store_index.check_directory(self.directory)
     self.keys = {}  # Name: dtype of a row, shape included.
     self.episodes = []  # Lines of the index, oldest first.
     self.total_steps = 0  # Of all episodes, deleted ones included.
@@ -48,32 +48,29 @@ class Store:
   def refresh(self):
     """Sees what a writer appended since the index was read."""
     path = self.directory / INDEX
-    try:
-      with path.open('rb') as file:
-        file.seek(self._size)
-        # What follows the last line break is being written, or torn.
-        *lines, _ = file.read().split(b'\n')
-    except FileNotFoundError:
-      return
-    for line in lines:
+    with contextlib.suppress(FileNotFoundError), path.open('rb') as file:
+      file.seek(self._size)
       try:
-        self._add(store_index.decode(line))
+        for record, size in store_index.records(file, self._lines):
+          self._add(record)
+          self._lines += 1
+          self._size += size
       except ValueError as error:
         raise ValueError(
             f'{path}: line {self._lines + 1} is damaged: {error}') from error
-      self._lines += 1
-      self._size += len(line) + 1
 
   def check_files(self):
     """Raises ValueError if a file is shorter than the index says."""
     ends = {entry['shard']: store_index.end(entry) for entry in self.episodes}
     for shard, end in ends.items():
       for key, row in self.keys.items():
-        path = self._path(shard, key)
-        size, needed = os.path.getsize(path), end * row.itemsize
+        file = self._open(shard, key)
+        size, needed = os.fstat(file).st_size, end * row.itemsize
+        os.close(file)
         if size < needed:
           raise ValueError(
-              f'{path}: truncated, {size} bytes of {needed} in {INDEX}')
+              f'{self._path(shard, key)}: truncated, {size} bytes of {needed} '
+              f'in {INDEX}')
 
   def read(self, entry, keys=None):
     """Returns an episode, or some of its keys, as they are on disk.
@@ -119,19 +116,31 @@ class Store:
     return batch
 
   def _fill(self, out, entry, key, start):
-    path = self._path(entry['shard'], key)
     offset = (entry['start'] + start) * self.keys[key].itemsize
     view = memoryview(out).cast('B')
-    file = os.open(path, os.O_RDONLY)
+    file = self._open(entry['shard'], key)
     try:
       while view:
         count = os.preadv(file, [view], offset)
         if not count:
           raise ValueError(
-              f"{path}: truncated, rows of episode {entry['id']} are missing")
+              f"{self._path(entry['shard'], key)}: truncated, rows of episode "
+              f"{entry['id']} are missing")
         view, offset = view[count:], offset + count
     finally:
       os.close(file)
+
+  def _open(self, shard, key):
+    try:
+      # Waits for nobody where a pipe has the name of a file.
+      return os.open(self._path(shard, key), os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+      self.refresh()
+      if shard >= self._first_shard:
+        raise
+      raise ValueError(
+          f'{self._path(shard, key)}: deleted meanwhile, as the oldest of a '
+          'replay; start again to read what is left') from None
 
   def _path(self, shard, key):
     # Text, because a Path takes almost as long as the reading.
@@ -165,9 +174,10 @@ class Writer(Store, contextlib.AbstractContextManager):
 
     Raises:
       FileNotFoundError: the directory does not exist.
-      ValueError: it has another writer, or as for `Store`.
+      ValueError: it has another writer or symbolic links, or as for `Store`.
     """
     with contextlib.ExitStack() as stack:
+      files.check_links(directory)
       stack.enter_context(_lock(directory))
       super().__init__(directory)
       self.check_files()
@@ -266,31 +276,19 @@ def remove(directory, ids):
     FileNotFoundError, ValueError: as for `Writer`.
   """
   with _lock(directory):
-    path = Store(directory).directory / INDEX
-    *lines, _ = path.read_bytes().split(b'\n')
-    kept = [
-        line + b'\n' for line in lines
-        if store_index.decode(line).get('id') not in ids]
+    path, kept = pathlib.Path(directory) / INDEX, []
+    with path.open('rb') as file:
+      for record, _ in store_index.records(file, 0):
+        if record.get('id') not in ids:
+          kept.append(store_index.encode(record))
     with files.replacing(path) as temporary:
       temporary.write_bytes(b''.join(kept))
-
-
-def _check_directory(directory):
-  if not directory.is_dir():
-    raise FileNotFoundError(f'No such dataset directory: {directory}')
-  if (directory / INDEX).exists():
-    return
-  if any(directory.glob('*.npz')):
-    raise ValueError(
-        f'{directory}: has episodes as npz files, which must be imported')
-  if any(directory.glob('shard-*')):
-    raise ValueError(f'{directory}: has shards but no {INDEX}')
 
 
 @contextlib.contextmanager
 def _lock(directory):
   directory = pathlib.Path(directory)
-  _check_directory(directory)
+  store_index.check_directory(directory)
   try:
     with files.locked(directory / LOCK):
       yield

@@ -9,20 +9,41 @@ by keys without dots and slashes only, so an index leads nowhere else.
 """
 
 import json
+import logging
 import re
 
 import numpy as np
 
-from dreamerv2_base import episodes
+from dreamerv2_base import episodes, files
 
 NAME = 'index.jsonl'
 FORMAT = 1
 
+_LINE_BYTES = _ROW_BYTES = 2 ** 20  # An image of 590 x 590 pixels is as much.
+_logger = logging.getLogger(__name__)
 _DTYPES = {np.dtype(code).name for code in '?bBhHiIqQefd'}
 # Lowest and highest value.
 _LIMITS = {
     'id': (0, 2 ** 53), 'shard': (0, 99999), 'start': (0, 2 ** 31),
     'rows': (2, 2 ** 31), 'first_shard': (0, 99999)}
+
+
+def check_directory(directory):
+  """Checks that a directory has an index, or nothing that would need one.
+
+  Raises:
+    FileNotFoundError: it does not exist.
+    ValueError: it holds something else.
+  """
+  if not directory.is_dir():
+    raise FileNotFoundError(f'No such dataset directory: {directory}')
+  if (directory / NAME).is_file():
+    return
+  if any(directory.glob('*.npz')):
+    raise ValueError(
+        f'{directory}: has episodes as npz files, which must be imported')
+  if (directory / NAME).exists() or any(directory.glob('shard-*')):
+    raise ValueError(f'{directory}: has shards but no {NAME}, or no file')
 
 
 def encode(record):
@@ -36,15 +57,41 @@ def encode(record):
 
 def decode(line):
   """Returns the record of a line; ValueError if there is none."""
-  try:
-    record = json.loads(line)
-  except RecursionError as error:
-    raise ValueError('nested too deeply') from error
+  record = files.parse_json(line)
   if not isinstance(record, dict):
     raise ValueError('not an object')
   if 'first_shard' in record:
     _check_whole(record, 'first_shard')
   return record
+
+
+def records(file, number):
+  """Yields the records of an index and the bytes of the line of each.
+
+  What follows the last line break is being written, or torn.
+
+  Args:
+    file: open index, read from where it stands.
+    number: of lines before.
+
+  Raises:
+    ValueError: a line is none of an index, and not the last.
+  """
+  while (line := file.readline(_LINE_BYTES)).endswith(b'\n'):
+    number += 1
+    try:
+      record = decode(line)
+    except ValueError as error:
+      # The header appears as a whole.
+      if number == 1 or file.read(1):
+        raise
+      _logger.warning(
+          'warning: %s: line %d, the last one, is damaged and left out: %s',
+          file.name, number, error)
+    else:
+      yield record, len(line)
+  if len(line) == _LINE_BYTES:
+    raise ValueError(f'longer than {_LINE_BYTES} bytes')
 
 
 def header(episode):
@@ -131,7 +178,12 @@ def _dtype(key, row):
     case {'dtype': str(dtype), 'shape': [*shape]} if (
         dtype in _DTYPES and re.fullmatch(r'\w+', key, re.ASCII)
         and all(type(size) is int and size > 0 for size in shape)):
-      return np.dtype((dtype, tuple(shape)))
+      found = np.dtype((dtype, tuple(shape)))
+      if found.itemsize <= _ROW_BYTES:
+        return found
+      raise ValueError(
+          f'rows of {key} have {found.itemsize} bytes, the most is '
+          f'{_ROW_BYTES}')
   raise ValueError(f'key {key!r} has rows {row!r}')
 
 

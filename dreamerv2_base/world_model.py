@@ -150,13 +150,17 @@ class WorldModel(tf.Module):
     return tf.concat([first[None], discount[1:]], 0)
 
   def preprocess(self, obs):
-    """Scales images to [-0.5, 0.5] and adds the discount, all in float32."""
-    obs = {
-        key: tf.cast(x, tf.float32) / 255.0 - 0.5 if x.dtype == tf.uint8 else x
-        for key, x in obs.items() if not key.startswith('log_')}
+    """Scales images and rewards and adds the discount, all in float32."""
+    obs = self.scaled(obs)
     obs['reward'] = self.transform(obs['reward'])
     alive = 1.0 - tf.cast(obs['is_terminal'], tf.float32)
     return {**obs, 'discount': self.config.discount * alive}
+
+  def scaled(self, obs):
+    """Scales images to [-0.5, 0.5], float32; leaves out what is for logs."""
+    return {
+        key: tf.cast(x, tf.float32) / 255.0 - 0.5 if x.dtype == tf.uint8 else x
+        for key, x in obs.items() if not key.startswith('log_')}
 
   def video(self, batch, seed, count=6, context=5):
     """Compares data and open-loop prediction after some context frames.

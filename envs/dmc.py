@@ -21,6 +21,7 @@ class DMC(simulator.Simulator):
       camera: Number or name; '' is 0, the side view of walker and cheetah.
       bounded: Whether the time limit of the suite ends episodes.
     """
+    self._name = name
     self._env = dmc_variants.load(name, seed, bounded)
     model, data = self._env.physics.model.ptr, self._env.physics.data.ptr
     self._camera = render.Camera(
@@ -42,7 +43,9 @@ class DMC(simulator.Simulator):
     self._camera.close()
     self._env.close()
 
-  def _start(self):
+  def _start(self, seed):
+    if seed is not None:
+      dmc_variants.reseed(self._env, self._name, seed)
     self._env.reset()
 
   def _move(self, action):

@@ -46,6 +46,20 @@ def load(name, seed, bounded):
   return env
 
 
+def reseed(env, name, seed):
+  """Gives what `load` built the randomness of another seed."""
+  random = env.task.random
+  random.seed(seed)
+  if dmc_names.TASKS[name][0] == 'lqr':
+    # Its springs and dampers are the first that is drawn.
+    other = load(name, seed, bounded=True)
+    for field in ('jnt_stiffness', 'dof_damping'):
+      getattr(env.physics.model, field)[:] = getattr(
+          other.physics.model, field)
+    random.set_state(other.task.random.get_state())
+    other.close()
+
+
 def _shrink(physics, domain, geom):
   text, assets = domain.get_model_and_assets()
   model = etree.fromstring(text)

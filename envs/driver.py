@@ -17,18 +17,23 @@ import numpy as np
 class Driver:
   """Runs a policy in a list of environments, all in lockstep."""
 
-  def __init__(self, envs, on_episode=()):
+  def __init__(self, envs, on_episode=(), seed=None):
     """Prepares new episodes.
 
     Args:
-      envs: environments whose `reset(blocking=False)` and
+      envs: environments whose `reset(seed, blocking=False)` and
         `step(action, blocking=False)` return a promise of the observation.
         That of a step is None if the environment has lost its episode.
       on_episode: functions `fn(episode, index)`, called with each complete
         episode (dict of [N, ...] arrays) and the index of its environment.
+      seed: function `fn(index, number)` that gives the seed of the episode
+        that the environment of an index begins after `number` finished ones;
+        None lets the randomness of the environments go on by itself.
     """
     self._envs = list(envs)
     self._on_episode = tuple(on_episode)
+    self._seed = seed or (lambda index, number: None)
+    self._finished = [0 for _ in self._envs]
     # Agent steps so far, without resets and lost episodes.
     self.steps = 0
     self.episodes = 0  # Finished episodes so far.
@@ -38,6 +43,14 @@ class Driver:
     """Forgets running episodes and the policy state."""
     self._rows = [[] for _ in self._envs]
     self._state = None
+
+  def cut(self):
+    """Ends running episodes, as a time limit does."""
+    for index, rows in enumerate(self._rows):
+      if len(rows) > 1 and not rows[-1]['is_last']:
+        rows[-1]['is_last'] = np.array(True)
+        self._finish(index)
+    self.reset()
 
   def __call__(self, policy, steps=0, episodes=0):
     """Runs for `steps` agent steps or `episodes` finished episodes.
@@ -106,7 +119,10 @@ class Driver:
     return finished
 
   def _begin(self, indices):
-    promises = [self._envs[index].reset(blocking=False) for index in indices]
+    promises = [
+        self._envs[index].reset(
+            self._seed(index, self._finished[index]), blocking=False)
+        for index in indices]
     for index, promise in zip(indices, promises, strict=True):
       self._rows[index] = [_row(promise())]
 
@@ -115,6 +131,7 @@ class Driver:
     rows[0]['action'] = np.zeros_like(rows[1]['action'])
     episode = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     self.episodes += 1
+    self._finished[index] += 1
     for function in self._on_episode:
       function(episode, index)
 

@@ -30,7 +30,9 @@ class Dummy(simulator.Simulator):
   def close(self):
     """Nothing to free."""
 
-  def _start(self):
+  def _start(self, seed):
+    if seed is not None:
+      self._random = np.random.default_rng(seed)
     self._step = 0
     self._points = self._random.uniform(-1, 1, self.act_space['action'].shape)
 

@@ -13,14 +13,15 @@ FIRST_SEED = 2 ** 31
 def evaluate(make_env, make_policy, count, envs, seed, on_episode=()):
   """Runs a policy for a number of episodes.
 
-  Equal seeds give the same simulators, whatever was evaluated before.
+  Equal seeds give the same episodes to all policies, whatever was evaluated
+  before and whatever simulator is lost.
 
   Args:
     make_env: function of a seed that gives a simulator.
     make_policy: function of the action space that gives a policy.
     count: number of episodes.
     envs: number of simulators side by side.
-    seed: of the simulators, whose own seeds are FIRST_SEED or above.
+    seed: of the episodes, whose own seeds are FIRST_SEED or above.
     on_episode: further functions `fn(episode, index)`, see driver.Driver.
 
   Returns:
@@ -39,15 +40,19 @@ def evaluate(make_env, make_policy, count, envs, seed, on_episode=()):
     if 'log_success' in episode:
       successes.append(bool((episode['log_success'] > 0).any()))
 
-  numbers = np.random.SeedSequence(seed).generate_state(min(envs, count))
+  def episode_seed(index, number):
+    sequence = np.random.SeedSequence([seed, index, number])
+    return FIRST_SEED + int(sequence.generate_state(1)[0]) // 2
+
   with contextlib.ExitStack() as stack:
     simulators = [
         stack.enter_context(contextlib.closing(
-            make_env(FIRST_SEED + int(number) // 2)))
-        for number in numbers]
+            make_env(episode_seed(index, 0))))
+        for index in range(min(envs, count))]
     policy = make_policy(simulators[0].act_space)
-    driver.Driver(simulators, on_episode=[keep, *on_episode])(
-        policy, episodes=count)
+    driver.Driver(
+        simulators, on_episode=[keep, *on_episode], seed=episode_seed)(
+            policy, episodes=count)
   return {
       'returns': returns, 'lengths': lengths, 'successes': successes,
       'video': videos[0]}

@@ -32,7 +32,7 @@ class Gym(simulator.Simulator):
         [H, W, 1] or [H, W], or whose render_mode is 'rgb_array'; with
         Discrete actions or a vector of numbers.
       size: Image height and width in pixels, to which images are scaled.
-      seed: Given to the first reset.
+      seed: Given to the first reset, unless that has its own.
 
     Raises:
       ValueError: If there is no image or the actions are of another kind.
@@ -54,8 +54,17 @@ class Gym(simulator.Simulator):
     self._seed = seed
 
   def render(self):
-    """Returns the current image, uint8 [size, size, 3]."""
-    frame = self._obs if self._sees else self._env.render()
+    """Returns the current image, uint8 [size, size, 3].
+
+    Raises:
+      ValueError: If the environment gives something else than such an image.
+    """
+    frame = np.asarray(self._obs if self._sees else self._env.render())
+    shape = self._env.observation_space.shape if self._sees else frame.shape
+    if frame.dtype != np.uint8 or frame.shape != shape or not _is_image(shape):
+      raise ValueError(
+          f'image is {frame.dtype} {list(frame.shape)}: must be uint8 '
+          f'{list(shape) if self._sees else "[H, W, 3]"}')
     if frame.shape[2:] == (1,):
       frame = frame[..., 0]
     return render.resize(frame, self._size)
@@ -64,8 +73,9 @@ class Gym(simulator.Simulator):
     """Closes the environment."""
     self._env.close()
 
-  def _start(self):
-    self._obs, _ = self._env.reset(seed=self._seed)
+  def _start(self, seed):
+    seed = self._seed if seed is None else seed
+    self._obs, _ = self._env.reset(seed=seed)
     # The generator goes on; the same seed would repeat the episode.
     self._seed = None
 
@@ -111,4 +121,8 @@ def observes_images(env):
   space = env.observation_space
   return (
       isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8
-      and len(space.shape) > 1 and space.shape[2:] in ((), (1,), (3,)))
+      and _is_image(space.shape))
+
+
+def _is_image(shape):
+  return len(shape) > 1 and shape[2:] in ((), (1,), (3,))

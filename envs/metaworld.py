@@ -51,7 +51,9 @@ class MetaWorld(simulator.Simulator):
     self._camera.close()
     self._env.close()
 
-  def _start(self):
+  def _start(self, seed):
+    if seed is not None:
+      self._env.seed(seed)
     self._env.reset()
 
   def _move(self, action):

@@ -62,7 +62,9 @@ class RoboDesk(simulator.Simulator):
     self._env.physics_copy.free()
     self._env.physics.free()
 
-  def _start(self):
+  def _start(self, seed):
+    if seed is not None:
+      self._random = np.random.RandomState(seed).get_state()
     with self._private_randomness():
       self._env.reset()
     if self._fix_rewards:

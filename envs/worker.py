@@ -13,15 +13,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-import traceback
 import weakref
 from multiprocessing import connection
 
 import numpy as np
-
-import envs
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Failures of a simulator without a complete episode between that end a run.
@@ -55,14 +50,15 @@ class Worker:
       WorkerError: If the process fails, dies or does not answer in time. The
         same holds for `reset` and `step`.
     """
+    self._task = task
     self._name = f'{task} (seed {seed})'
     self._timeout = timeout
     self._waiting = False
     self._conn, theirs = connection.Pipe()
     self._log = tempfile.TemporaryFile()
     self._process = subprocess.Popen(
-        [sys.executable, '-X', 'faulthandler', '-m', 'envs.worker',
-         str(theirs.fileno())],
+        [sys.executable, '-X', 'faulthandler', '-m',
+         'envs.worker_process', str(theirs.fileno())],
         cwd=ROOT, env=_environment(), pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
     theirs.close()
@@ -76,9 +72,18 @@ class Worker:
       self.close()
       raise
 
-  def reset(self, blocking=True):
-    """Returns the first observation, or a promise of it: call it to wait."""
-    promise = self._call('reset')
+  def reset(self, seed=None, blocking=True):
+    """Returns the first observation, or a promise of it: call it to wait.
+
+    What a seed does is said in `simulator.Simulator.reset`.
+    """
+    # A simulator may print without end; the process shares the position.
+    if os.fstat(self._log.fileno()).st_size > 2 ** 20:
+      self._log.seek(0)
+      self._log.truncate()
+    promise = self._call('reset', seed)
+    if seed is not None:
+      self._name = f'{self._task} (seed {seed})'
     return promise() if blocking else promise
 
   def step(self, action, blocking=True):
@@ -130,6 +135,8 @@ class Worker:
     if event == 'died':
       with contextlib.suppress(subprocess.TimeoutExpired):
         event += f' with exit status {self._process.wait(5)}'
+        if self._process.returncode == -signal.SIGKILL:
+          event += ', perhaps for want of memory: use fewer simulators'
     self._process.kill()
     self._log.seek(0)
     output = self._log.read().decode(errors='replace')[-4000:]
@@ -140,8 +147,10 @@ class Worker:
 class RestartingWorker:
   """A worker that another takes the place of when it is lost.
 
-  The other has the same task and settings and a seed of its own, and begins
-  with a reset.
+  The other has the same task and settings and a seed of its own. An episode
+  that began with a seed is repeated in it up to where it was lost, so that an
+  accident changes nothing. It is given up if it cannot be repeated, because it
+  had no seed, the simulator does other things this time or is lost again.
   """
 
   def __init__(self, task, seed=0, **settings):
@@ -160,17 +169,26 @@ class RestartingWorker:
     self._task, self._seed, self._settings = task, seed, settings
     self._restarts = 0
     self._failures = 0  # Since the last complete episode.
+    self._episode = None  # Seed of the episode.
+    self._actions = []  # Of the episode, if it has a seed.
+    self._obs = None  # The last one.
     self._start(seed)
     self.obs_space = self._worker.obs_space
     self.act_space = self._worker.act_space
 
-  def reset(self, blocking=True):
-    """Returns the first observation, or a promise of it: call it to wait."""
-    promise = self._worker.reset(blocking=False)
+  def reset(self, seed=None, blocking=True):
+    """Returns the first observation, or a promise of it: call it to wait.
+
+    What a seed does is said in `simulator.Simulator.reset`. After two failures
+    without a complete episode another one, derived from it, is used, since the
+    simulator might fail with this one every time.
+    """
+    promise = self._begin(seed)
     def wait():
       obs = self._answer(promise)
       while obs is None:
-        obs = self._answer(self._worker.reset(blocking=False))
+        obs = self._answer(self._begin(seed))
+      self._obs = obs
       return obs
     return wait() if blocking else wait
 
@@ -180,12 +198,37 @@ class RestartingWorker:
     It is None if the worker was lost and with it the episode: reset then.
     """
     promise = self._worker.step(action, blocking=False)
-    wait = lambda: self._answer(promise)
+    def wait():
+      obs = self._answer(promise)
+      if self._episode is not None:
+        if obs is None:
+          obs = self._repeat(action)
+        self._actions.append({'action': np.array(action['action'])})
+      self._obs = obs
+      return obs
     return wait() if blocking else wait
 
   def close(self):
     """Ends the process; can be called more than once."""
     self._worker.close()
+
+  def _begin(self, seed):
+    if seed is not None and self._failures > 1:
+      seed = _another(seed, self._failures)
+    self._episode, self._actions = seed, []
+    return self._worker.reset(seed, blocking=False)
+
+  def _repeat(self, action):
+    """Returns what a lost step reaches in a new worker, None if it cannot."""
+    obs = self._answer(self._worker.reset(self._episode, blocking=False))
+    for past in self._actions:
+      if obs is None:
+        return None
+      obs = self._answer(self._worker.step(past, blocking=False))
+    if obs is None or any(
+        not np.array_equal(obs[key], self._obs[key]) for key in obs):
+      return None
+    return self._answer(self._worker.step(action, blocking=False))
 
   def _answer(self, promise):
     try:
@@ -208,18 +251,25 @@ class RestartingWorker:
     event, *words = str(error).splitlines()
     self._failures += 1
     if self._failures == LIMIT:
-      event += f', the last of {LIMIT} failures without a complete episode'
+      event += (
+          f', the last of {LIMIT} failures without a complete episode; repair '
+          'it and run the same command again')
       raise WorkerError('\n'.join([event, *words])) from error
     if event.endswith('the worker failed'):
       event += f': {words[-1]}'
     self._restarts += 1
-    # SeedSequence tells (5, 1) from (5, 2) and from 5.
-    sequence = np.random.SeedSequence([self._seed, self._restarts])
-    # Below 2 ** 31 or not as before: evaluations have seeds of their own.
-    seed = self._seed & 2 ** 31 | int(sequence.generate_state(1)[0]) >> 1
+    seed = _another(self._seed, self._restarts)
     _logger.warning(
         'warning: %s; going on with a new one, seed %d', event, seed)
     self._start(seed)
+
+
+def _another(seed, number):
+  """Returns the seed of this number that takes the place of a seed."""
+  # SeedSequence tells (5, 1) from (5, 2) and from 5.
+  sequence = np.random.SeedSequence([seed, number])
+  # Below 2 ** 31 or not as before: evaluations have seeds of their own.
+  return seed & 2 ** 31 | int(sequence.generate_state(1)[0]) >> 1
 
 
 def _environment():
@@ -236,54 +286,3 @@ def _shut_down(conn, process, log):
     process.kill()
     process.wait()
   log.close()
-
-
-def serve(conn):
-  """Answers the requests of a `Worker` until its end of `conn` is gone."""
-  env = None
-  while True:
-    try:
-      method, args = conn.recv()
-    except (EOFError, OSError):
-      break
-    try:
-      if method == 'make':
-        task, settings = args
-        env = envs.make(task, **settings)
-        answer = env.obs_space, env.act_space
-        if 'tensorflow' in sys.modules:
-          raise RuntimeError(f'{task} imports TensorFlow')
-      else:
-        answer = getattr(env, method)(*args)
-      reply = answer, None
-    except Exception as error:  # Whatever it is, the parent reports it.
-      message = str(error) if isinstance(error, ValueError) else None
-      reply = None, (message, traceback.format_exc())
-    try:
-      conn.send(reply)
-    except OSError:
-      break
-  if env:
-    env.close()
-
-
-def _follow(parent):
-  """Ends this process when its parent is gone, even in the middle of a step.
-  """
-  while os.getppid() == parent:
-    time.sleep(2)
-  os._exit(1)
-
-
-def main():
-  """Serves the socket whose file descriptor is the only argument."""
-  threading.Thread(
-      target=_follow, args=[os.getppid()], daemon=True).start()
-  # Ctrl-C reaches the whole group; the parent decides and then hangs up.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
-  with connection.Connection(int(sys.argv[1])) as conn:
-    serve(conn)
-
-
-if __name__ == '__main__':
-  main()

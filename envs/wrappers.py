@@ -4,6 +4,10 @@ import gymnasium
 import numpy as np
 
 
+class ActionError(ValueError):
+  """An action is not one of the environment."""
+
+
 class Wrapper:
   """Forwards everything to `env`; subclasses change what they name."""
 
@@ -20,9 +24,9 @@ class Wrapper:
     """Dict with the space of 'action'."""
     return self.env.act_space
 
-  def reset(self):
-    """Starts an episode and returns its first observation."""
-    return self.env.reset()
+  def reset(self, seed=None):
+    """Starts an episode, see `simulator.Simulator.reset`."""
+    return self.env.reset(seed)
 
   def step(self, action):
     """Applies {'action': ...} and returns the observation reached."""
@@ -69,10 +73,10 @@ class TimeLimit(Wrapper):
     self._length = length
     self._step = length
 
-  def reset(self):
+  def reset(self, seed=None):
     """Restarts the count."""
     self._step = 0
-    return self.env.reset()
+    return self.env.reset(seed)
 
   def step(self, action):
     """Raises a RuntimeError when the episode is over."""
@@ -101,10 +105,10 @@ class NormalizeAction(Wrapper):
     return {'action': box}
 
   def step(self, action):
-    """Raises a ValueError unless the action has the right shape and no NaN."""
+    """Raises an ActionError unless the action is as many finite numbers."""
     action = np.asarray(action['action'], np.float64)
     if action.shape != self._center.shape or not np.isfinite(action).all():
-      raise ValueError(
+      raise ActionError(
           f'action is {action}: must be {self._center.size} finite numbers')
     return self.env.step({'action': self._center + self._scale * action})
 
@@ -130,10 +134,10 @@ class OneHotAction(Wrapper):
     return {'action': gymnasium.spaces.Discrete(int(self._space.n))}
 
   def step(self, action):
-    """Raises a ValueError unless there is one finite number per choice."""
+    """Raises an ActionError unless there is one finite number per choice."""
     action = np.asarray(action['action'])
     if action.shape != (self._space.n,) or not np.isfinite(action).all():
-      raise ValueError(
+      raise ActionError(
           f'action is {action}: must be {self._space.n} finite numbers')
     choice = self._space.start + np.argmax(action)
     return self.env.step({'action': choice})

@@ -15,8 +15,8 @@ class Simulator:
     self.act_space = {'action': gymnasium.spaces.Box(-2, 3, (3,), np.float32)}
     self.calls = []
 
-  def reset(self, blocking=True):
-    self.calls.append(('reset', blocking))
+  def reset(self, seed=None, blocking=True):
+    self.calls.append(('reset', seed, blocking))
     return 'first'
 
   def step(self, action, blocking=True):
@@ -83,13 +83,13 @@ def test_padded_simulator_shows_and_drops_unused_actions():
   np.testing.assert_array_equal(space.low, [-2, -2, -2, 0, 0])
   np.testing.assert_array_equal(space.high, [3, 3, 3, 0, 0])
   action = {'action': np.arange(5.0)}
-  assert padded.reset(blocking=False) == 'first'
+  assert padded.reset(blocking=False) == padded.reset(7) == 'first'
   assert padded.step(action, blocking=False) == 'next'
   padded.step(action)
   padded.close()
   assert env.calls == [
-      ('reset', False), ('step', [0, 1, 2], False), ('step', [0, 1, 2], True),
-      'close']
+      ('reset', None, False), ('reset', 7, True), ('step', [0, 1, 2], False),
+      ('step', [0, 1, 2], True), 'close']
 
 
 def test_padded_data_are_those_of_the_replay(tmp_path):

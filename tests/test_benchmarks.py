@@ -5,9 +5,10 @@ import json
 import pytest
 
 import envs
-from benchmarks import demo, online, pictures
+from benchmarks import comparison, demo, online, pictures
 from benchmarks import envs as speed
 from benchmarks.parity import learning, train
+from tests.analysis import stored_runs
 
 
 def returns(target):
@@ -54,6 +55,32 @@ def test_results_are_written_whole(tmp_path):
   demo.write({'runs': []}, path)
   assert json.loads(path.read_text()) == {'runs': []}
   assert list(path.parent.iterdir()) == [path]
+
+
+def test_comparison_keeps_what_runs_say(tmp_path):
+  logdir = stored_runs.write(tmp_path / 'run', 'offline_dv2')
+  stored_runs.rewrite(logdir / 'summary.json', offline_dir='data')
+  stored_runs.write_lines(logdir / 'metrics.jsonl', [
+      {'step': 1, 'target/penalty': 1.0, 'target/imag_reward': -0.5},
+      {'step': 2, 'target/penalty': 2.0, 'target/kl_loss': 3.0},
+      {'step': 3, 'target/return': 100.0}])
+  found = comparison.describe(logdir)
+  assert found['last'] == {'target/imag_reward': -0.5, 'target/penalty': 2.0}
+  assert found['evaluations'] == [
+      {'target_updates': updates, 'mean_return': mean}
+      for updates, mean in ((0, 20.0), (100, 60.0), (200, 100.0))]
+  assert found['method'] == 'offline_dv2' and 'offline_dir' not in found
+
+
+def test_comparison_leaves_the_page_out(tmp_path):
+  tables, out = tmp_path / 'table3', tmp_path / 'out'
+  tables.mkdir()
+  for name in ('cells.csv', 'comparison.html'):
+    (tables / name).write_text(name)
+  for _ in range(2):
+    comparison.write({'runs': []}, tables, out)
+  assert sorted(path.name for path in out.iterdir()) == [
+      'cells.csv', 'comparison.json']
 
 
 def test_learning_curves_are_compared_in_standard_errors():

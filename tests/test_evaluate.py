@@ -22,7 +22,8 @@ class Simulator:
     self._successes = successes
     log.append(('open', seed))
 
-  def reset(self, blocking=True):
+  def reset(self, seed=None, blocking=True):
+    self._log.append(('reset', seed))
     self._episode += 1
     self._step = 0
     return self._obs
@@ -55,8 +56,9 @@ def run(count, envs, log, seed=3):
 def test_result():
   log = []
   result = run(count=3, envs=1, log=log)
-  (_, seed), closed = log
+  (_, seed), *resets, closed = log
   assert closed == ('close', seed)
+  assert {event for event, _ in resets} == {'reset'}
   assert result['lengths'] == [1, 2, 3]
   assert result['returns'] == [seed % 7 * steps for steps in (1, 2, 3)]
   assert set(result) == {'returns', 'lengths', 'successes', 'video'}
@@ -77,7 +79,7 @@ def test_seeds_and_number_of_simulators():
   logs = [], [], []
   for log, seed in zip(logs, (3, 3, 4), strict=True):
     assert len(run(2, 5, log, seed)['returns']) == 2
-    assert len({name for _, name in log}) == 2
+    assert len({name for event, name in log if event == 'reset'}) == 2
   assert logs[0] == logs[1] != logs[2]
 
 
@@ -106,10 +108,10 @@ def test_statistics():
 @pytest.mark.parametrize('seed', range(5))
 def test_seeds_are_none_of_training(seed):
   log = []
-  run(8, 8, log, seed)
-  opened = {number for event, number in log if event == 'open'}
-  assert len(opened) == 8
-  assert all(2 ** 31 <= number < 2 ** 32 for number in opened)
+  run(16, 8, log, seed)
+  given = {number for event, number in log if event == 'reset'}
+  assert len(given) == 16
+  assert all(2 ** 31 <= number < 2 ** 32 for _, number in log)
   assert all(
       seeds.make(seed, stream, index) < 2 ** 31
       for stream in range(10) for index in range(9))

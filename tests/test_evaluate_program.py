@@ -103,7 +103,7 @@ def test_restored_agent_is_the_trained_one(padded):
   with_padding = make_env(2 ** 31)
   assert with_padding.act_space['action'].shape == (3,)
   with_padding.close()
-  reader = tf.train.load_checkpoint(path)
+  reader = tf.train.load_checkpoint(str(path / checkpoints.VARIABLES))
   stored = [
       reader.get_tensor(key) for key in reader.get_variable_to_shape_map()
       if key.startswith('learner/target/')]
@@ -121,28 +121,36 @@ def test_unfinished_run_is_said_to_be(copy, capsys):
 
 
 def test_earlier_checkpoint(copy):
-  paths = sorted(
-      (copy / 'checkpoints').glob('ckpt-*.index'),
-      key=lambda path: int(path.stem.partition('-')[2]))
-  assert run(
-      '--logdir', copy, '--episodes', 1, '--checkpoint', paths[0]) == 0
-  # The score of the run is that of its last checkpoint.
-  assert not (copy / 'evaluation').exists()
-  facts = read(copy / f'evaluation-{paths[0].stem}')
-  assert facts['checkpoint'] == str(paths[0].with_suffix(''))
+  paths = checkpoints.kept(copy / 'checkpoints')
+  best = checkpoints.pick(copy, 'best')
+  assert best in paths and checkpoints.pick(copy, 'last') == paths[-1]
+  for which, path in {
+      paths[0]: paths[0], paths[1].name: paths[1], 'best': best}.items():
+    assert run(
+        '--logdir', copy, '--episodes', 1, '--checkpoint', which) == 0
+    # The score of the run is that of its last checkpoint.
+    assert not (copy / 'evaluation').exists()
+    name = pathlib.Path(which).name
+    facts = read(copy / f'evaluation-{name}')
+    assert facts['checkpoint'] == str(path)
 
 
 def test_wrong_input(copy, tmp_path, capsys):
   fails(capsys, 'holds no run', '--logdir', tmp_path / 'nothing')
   fails(capsys, '--episodes is 0', '--logdir', copy, '--episodes', 0)
-  fails(capsys, 'no such checkpoint', '--logdir', copy, '--checkpoint',
-        copy / 'checkpoints' / 'ckpt-999')
+  kept = [path.name for path in checkpoints.kept(copy / 'checkpoints')]
+  for wrong in (copy / 'checkpoints' / 'ckpt-999', 'ckpt-999', 'lats'):
+    fails(capsys, f"no such checkpoint; {copy} has {', '.join(kept)}, best",
+          '--logdir', copy, '--checkpoint', wrong)
   text = (copy / 'config.yaml').read_text()
   (copy / 'config.yaml').write_text(text.replace('deter: 8', 'deter: 16'))
-  fails(capsys, 'is damaged or of another run', '--logdir', copy)
+  fails(capsys, 'is of another run', '--logdir', copy)
   (copy / 'config.yaml').write_text(text.replace('train_every', 'old_name'))
   fails(capsys, "'old_name'", '--logdir', copy)
   (copy / 'config.yaml').write_text(text)
+  path = copy / 'checkpoints' / kept[-1] / 'variables.index'
+  path.write_bytes(path.read_bytes() + b' ')
+  fails(capsys, f'{path}: damaged', '--logdir', copy)
   shutil.rmtree(copy / 'checkpoints')
   fails(capsys, 'has no checkpoints', '--logdir', copy)
   assert not (copy / 'evaluation').exists()

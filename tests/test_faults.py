@@ -177,7 +177,7 @@ def test_data_are_named_and_kept(make, batch, make_guard, tmp_path, key):
   learner = make('pair')
   guard, before = make_guard(learner), values(learner)
   wrong = batch(**{key: -np.inf})
-  with pytest.raises(cli.Stopped) as caught:
+  with pytest.raises(cli.Fault) as caught:
     guard('source', learner.source, learner.train_source_aligned, batch(),
           wrong)
   path = tmp_path / 'faults' / 'source-1.json'
@@ -195,7 +195,7 @@ def test_data_are_named_and_kept(make, batch, make_guard, tmp_path, key):
 def test_unused_data_are_looked_at(make, batch, make_guard):
   # Offline DV2 trains its policy without the rewards of the data.
   learner = make('offline_dv2')
-  with pytest.raises(cli.Stopped, match='batch: reward;'):
+  with pytest.raises(cli.Fault, match='batch: reward;'):
     make_guard(learner)(
         'target', learner.target, learner.train_target, batch(reward=np.nan))
 
@@ -205,7 +205,7 @@ def test_gradients_and_variables_are_named(make, batch, make_guard, tmp_path):
   guard = make_guard(learner, 'skip')
   bias = learner.source.wm.encoder.variables[0]
   bias.assign(np.full(bias.shape, np.nan))
-  with pytest.raises(cli.Stopped, match='older checkpoint'):
+  with pytest.raises(cli.Fault, match='older checkpoint'):
     guard('target', learner.target, learner.train_target, batch())
   found = json.loads((tmp_path / 'faults' / 'target-1.json').read_text())
   (name,) = found['variables']
@@ -214,7 +214,7 @@ def test_gradients_and_variables_are_named(make, batch, make_guard, tmp_path):
       found['metrics'])
   assert 'target.wm.encoder.mlp.layers.0.kernel' in found['gradients']
   assert not any(x.startswith('target.ac.') for x in found['variables'])
-  with pytest.raises(cli.Stopped, match=f'not finite at start: .*{name}'):
+  with pytest.raises(cli.Fault, match=f'not finite at start: .*{name}'):
     make_guard(learner, 'skip')
 
 

@@ -175,5 +175,13 @@ def test_run_is_continued_with_the_same_configuration(tmp_path):
   inputs.check_logdir(parse(
       logdir='moved', offline_dir='elsewhere', log_every=1,
       checkpoint_every=1, **{'evaluation.envs': 1}), tmp_path)
-  with pytest.raises(ValueError, match="coworld.alpha '1.0', not '3.0'"):
-    inputs.check_logdir(parse(**{'coworld.alpha': 3}), tmp_path)
+  changes = {'coworld.alpha': 3, 'seed': 1}
+  with pytest.raises(ValueError) as info:
+    inputs.check_logdir(parse(**changes), tmp_path)
+  assert "a run with seed '0' instead of '1', coworld.alpha '1.0' " in (
+      str(info.value))
+  inputs.check_logdir(parse(resume='force', **changes), tmp_path)
+  with pytest.raises(ValueError, match='holds a run; choose another'):
+    inputs.check_logdir(parse(resume='never'), tmp_path)
+  with pytest.raises(ValueError, match="resume: 'always', use one of never"):
+    inputs.check(parse(resume='always'))

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ COLLECT = '-m', 'coworld_tf.datasets.collect', '--size', '16', '--task'
 
 
 class Broken(gymnasium.Env):
-  """Fails at the second step of each episode."""
+  """Has no reward at the second step while the file $BROKEN is there."""
 
   action_space = gymnasium.spaces.Discrete(2)
   observation_space = gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)
@@ -31,18 +32,35 @@ class Broken(gymnasium.Env):
 
   def step(self, action):
     self._steps += 1
-    if self._steps == 2:
-      raise RuntimeError('the physics exploded')
-    return self.observation_space.sample(), 0.0, False, False, {}
+    broken = self._steps == 2 and os.path.exists(os.environ['BROKEN'])
+    reward = None if broken else 0.0
+    return self.observation_space.sample(), reward, False, False, {}
 
 
-gymnasium.register('Broken-v0', Broken)
+gymnasium.register('Broken-v0', Broken, max_episode_steps=25)
 
 
-def start(arguments):
+def start(arguments, broken=''):
   return subprocess.Popen(
       [sys.executable, *map(str, arguments)], cwd=ROOT, text=True,
+      env={**os.environ, 'BROKEN': str(broken)},
       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def check_ended(process):
+  """Checks that a broken simulator has ended a run; returns the lines."""
+  _, stderr = process.communicate(timeout=200)
+  assert process.returncode == 2, stderr
+  assert 'Traceback' not in stderr
+  *lines, last = stderr.splitlines()
+  warnings = [line for line in lines if 'warning: gym_' in line]
+  assert len(warnings) == 2
+  assert 'failed: ValueError: reward is None: must be finite; ' in warnings[0]
+  assert re.fullmatch(
+      r'error: gym_tests.test_restarts:Broken-v0 \(seed \d+\): the worker '
+      'failed, the last of 3 failures without a complete episode; repair it '
+      'and run the same command again: ValueError: reward is None: must be '
+      'finite', last)
 
 
 def run_with_a_kill(arguments, begun):
@@ -100,32 +118,52 @@ def test_collection_reaches_its_planned_frames(tmp_path):
   assert metadata['frames'] == 100 * len(found) >= 6000
 
 
-def test_evaluation_runs_all_its_episodes():
+def test_evaluation_is_what_it_is_without_accidents():
   made = []
 
   def make_env(seed):
     made.append(worker.RestartingWorker('dummy_2', seed=seed, time_limit=5))
     return made[-1]
 
-  def fatal(obs, calls):
-    if calls in (None, 7):  # Once in each of the first two episodes.
-      os.kill(made[0]._worker._process.pid, signal.SIGKILL)
-    return {'action': np.zeros((2, 2), 'f4')}, (calls or 0) + 1
+  def evaluate(accidents):
+    def policy(obs, calls):
+      if calls in accidents:
+        os.kill(made[-2]._worker._process.pid, signal.SIGKILL)
+      return {'action': np.full((2, 2), 0.1, 'f4')}, (calls or 0) + 1
+    return evaluation.evaluate(make_env, lambda space: policy, 5, 2, 0)
 
-  result = evaluation.evaluate(make_env, lambda space: fatal, 5, 2, 0)
-  assert result['lengths'] == [5] * 5 and len(result['returns']) == 5
-  assert made[0]._restarts == 2
+  expected, result = evaluate([]), evaluate([None, 7])
+  assert made[-2]._restarts == 2
+  assert result['lengths'] == [5] * 5 and len(set(result['returns'])) == 5
+  assert result['returns'] == expected['returns']
 
 
-def test_environment_that_always_fails_ends_the_run(tmp_path):
-  process = start([
-      *COLLECT, 'gym_tests.test_restarts:Broken-v0', '--steps', 10, '--envs',
-      1, '--out', tmp_path])
-  _, stderr = process.communicate(timeout=60)
-  assert process.returncode == 1
-  lines = stderr.splitlines()
-  assert sum('warning: gym_' in line for line in lines) == 2
-  assert 'failed: RuntimeError: the physics exploded; going' in lines[0]
-  assert 'failed, the last of 3 failures without a complete' in stderr
-  assert lines[-1] == 'RuntimeError: the physics exploded'
+def test_environment_that_always_fails_ends_the_collection(tmp_path):
+  command = [
+      *COLLECT, 'gym_tests.test_restarts:Broken-v0', '--steps', 50, '--envs',
+      1, '--out', tmp_path]
+  check_ended(start(command, broken=tmp_path))
   assert not store.Store(tmp_path).episodes
+  process = start(command)
+  _, stderr = process.communicate(timeout=60)
+  assert process.returncode == 0, stderr
+  data = store.Store(tmp_path)
+  assert [entry['rows'] for entry in data.episodes] == [26] * 2
+
+
+def test_training_goes_on_when_its_environment_is_repaired(tmp_path):
+  command = [
+      'train.py', '--configs', 'dreamerv2', 'debug', '--task',
+      'gym_tests.test_restarts:Broken-v0', '--logdir', tmp_path, '--pretrain',
+      0, '--schedule.source_pretrain', 1, '--schedule.source_steps', 100]
+  check_ended(start(command, broken=tmp_path / 'metrics.jsonl'))
+  before = store.Store(tmp_path / 'source_episodes').episodes
+  assert before
+  process = start(command)
+  _, stderr = process.communicate(timeout=200)
+  assert process.returncode == 0, stderr
+  data = store.Store(tmp_path / 'source_episodes')
+  assert data.episodes[:len(before)] == before
+  assert {entry['rows'] for entry in data.episodes} == {26}
+  last = logger.read_metrics(tmp_path / 'metrics.jsonl')[-1]
+  assert last['source_updates'] == 100 // 5

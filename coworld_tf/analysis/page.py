@@ -102,21 +102,11 @@ def _cell(found, method, column):
   cell = found.cells.get((method, column))
   if not cell:
     return tables.NONE
-  lines = [
-      f'pooled ± {tables.number(cell.pooled_std)}', tables.seeds(cell)]
-  if cell.interval:
-    lines.append(f'interval {tables.bounds(cell.interval)}')
-  if cell.success is not None:
-    lines.append(f'{cell.success:.0%} successful')
-  lines.append(found.separation(method, column))
-  theirs = found.paper.get((method, column))
-  paper = theirs and (
-      '<small class="paper">paper, at its scale: '
-      f'{tables.spread(**theirs, digits=0)}</small>')
+  *facts, paper = tables.cell_facts(found, method, column)
   return (
       f'<b>{tables.number(cell.mean)}</b> ± {tables.number(cell.std)}'
-      + ''.join(f'<small>{line}</small>' for line in lines if line)
-      + (paper or ''))
+      + ''.join(f'<small>{line}</small>' for line in facts if line)
+      + (paper and f'<small class="paper">{paper}</small>'))
 
 
 def _grid(rows, found):

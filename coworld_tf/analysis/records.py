@@ -1,7 +1,9 @@
 """Reads the JSON files of a run; each mistake in them is told in one line."""
 
 import json
-import math
+import sys
+
+from dreamerv2_base import files
 
 NAMES = {
     dict: 'object', list: 'list', str: 'text', int: 'integer',
@@ -18,12 +20,7 @@ def read(path, keys):
   Raises:
     ValueError: it is damaged, or of another version.
   """
-  try:
-    content = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{path}: damaged, not valid JSON ({error})') from None
-  if not isinstance(content, dict):
-    raise ValueError(f'{path}: damaged, no JSON object')
+  content = files.read_json(path)
   check(content, keys, path)
   return content
 
@@ -37,7 +34,7 @@ def read_lines(path):
   with path.open(encoding='utf-8', errors='replace') as file:
     for number, line in enumerate(file, 1):
       try:
-        record = json.loads(line)
+        record = files.parse_json(line)
       except ValueError:
         record = None
       if not isinstance(record, dict):
@@ -103,7 +100,7 @@ def check_episodes(content, where):
 
 def is_number(value):
   """Whether a value is a finite number, which booleans are not."""
-  return type(value) in (int, float) and math.isfinite(value)
+  return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def dataset_facts(metadata):

@@ -49,6 +49,23 @@ def seeds(cell):
   return f'{count} seed{"s" * (count > 1)}, {cell.episodes} episodes'
 
 
+def cell_facts(found, method, column):
+  """What is known of a cell beside its score.
+
+  Returns:
+    List of texts, empty where there is nothing to say; the last is the paper's
+    score.
+  """
+  cell = found.cells[method, column]
+  theirs = found.paper.get((method, column))
+  return [
+      f'pooled ± {number(cell.pooled_std)}', seeds(cell),
+      f'interval {bounds(cell.interval)}' if cell.interval else '',
+      '' if cell.success is None else f'{cell.success:.0%} successful',
+      found.separation(method, column),
+      f'paper, at its scale: {spread(**theirs, digits=0)}' if theirs else '']
+
+
 def aggregate_rows(found):
   """Aggregates as rows, the names of the columns first; None if unknown.
 
@@ -175,18 +192,9 @@ def _cell(found, method, column):
   cell = found.cells.get((method, column))
   if not cell:
     return NONE
-  parts = [
-      f'**{spread(cell.mean, cell.std)}**',
-      f'pooled ± {number(cell.pooled_std)}', seeds(cell)]
-  if cell.interval:
-    parts.append(f'interval {bounds(cell.interval)}')
-  if cell.success is not None:
-    parts.append(f'{cell.success:.0%} successful')
-  parts.append(found.separation(method, column))
-  theirs = found.paper.get((method, column))
-  if theirs:
-    parts.append(f'paper, at its scale: {spread(**theirs, digits=0)}')
-  return '<br>'.join(x for x in parts if x)
+  score = f'**{spread(cell.mean, cell.std)}**'
+  return '<br>'.join(
+      x for x in (score, *cell_facts(found, method, column)) if x)
 
 
 def _table(rows):

@@ -6,7 +6,8 @@ import dataclasses
 # Settings in which runs of one method may differ.
 FREE = (
     'method', 'seed', 'logdir', 'task', 'source_task', 'target_task',
-    'offline_dir', 'allow_mismatch', 'log_every', 'checkpoint_every')
+    'offline_dir', 'allow_mismatch', 'log_every', 'checkpoint_every',
+    'resume')
 # Key, value: what CoWorld is called with it.
 ABLATIONS = {
     ('coworld.beta2', 0): 'no state alignment',

@@ -16,7 +16,7 @@ import sys
 
 import numpy as np
 
-from coworld_tf import cli, inputs
+from coworld_tf import cli, inputs, limits
 from coworld_tf.datasets import online
 from dreamerv2_base import episodes, logger, progress, store
 from envs import driver, worker
@@ -83,11 +83,11 @@ def from_simulator(args, request, before):
               args.agent_logdir, request, env, policy_seed)
       args.out.mkdir(parents=True, exist_ok=True)
       data = stack.enter_context(store.Writer(args.out))
-    workers = [
-        stack.enter_context(contextlib.closing(
-            worker.RestartingWorker(args.task, seed, **settings)))
-        for seed in env_seeds]
-    with cli.full_disk():
+    with cli.full_disk(), cli.input_errors(worker.WorkerError):
+      workers = [
+          stack.enter_context(contextlib.closing(
+              worker.RestartingWorker(args.task, seed, **settings)))
+          for seed in env_seeds]
       return collect(data, {**request, **facts}, workers, policy)
 
 
@@ -154,12 +154,10 @@ def write_metadata(data, request, complete):
 
 def check_arguments(args):
   """Raises ValueError for what the environment does not check itself."""
-  lowest = {
-      '--steps': (args.requested_frames, 1), '--envs': (args.envs, 1),
-      '--seed': (args.seed, 0)}
-  for name, (value, low) in lowest.items():
-    if value < low:
-      raise ValueError(f'{name} is {value}: must be at least {low}')
+  limits.check({
+      '--steps': (args.requested_frames, 1, limits.STEPS),
+      '--envs': (args.envs, 1, limits.ENVS),
+      '--seed': (args.seed, 0, limits.STEPS)})
   medium = args.policy in online.SHARES
   if not medium and (args.agent_configs or args.agent_flags):
     raise ValueError(
@@ -197,9 +195,9 @@ def find_progress(directory, request):
         'choose another --out')
   found = len(store.Store(directory).episodes)
   complete = metadata.get('complete', False)
-  if complete and metadata['episodes'] != found:
+  if complete and metadata.get('episodes') != found:
     raise ValueError(
-        f'{directory} is marked complete with {metadata["episodes"]} '
+        f'{directory} is marked complete with {metadata.get("episodes")} '
         f'episodes but has {found}; choose another --out')
   return found, complete
 

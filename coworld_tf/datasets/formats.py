@@ -11,21 +11,15 @@ What comes out has the names of `episodes.KEYS` (and discount, success), but
 the data types, alignment and flags of the source.
 """
 
-import contextlib
 import functools
-import json
 import pathlib
 import re
-import tokenize
 import typing
-import zipfile
-import zlib
 
-import h5py
-import imageio.v3
 import numpy as np
 
-from dreamerv2_base import store
+from coworld_tf.datasets import containers
+from dreamerv2_base import files, store
 
 FORMATS = 'coworld', 'dreamerv2', 'vd4rl', 'vd4rl_hdf5', 'minari', 'user'
 
@@ -37,12 +31,6 @@ _SHARD = {
     'observation': 'image', 'action': 'action', 'reward': 'reward',
     'discount': 'discount'}
 _FIRST, _LAST = 0, 2  # Values of its step_type.
-# What NumPy and zipfile were seen to raise for thousands of archives with
-# flipped and missing bytes.
-_DAMAGE = (
-    zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError,
-    NotImplementedError, RuntimeError, MemoryError, SyntaxError,
-    tokenize.TokenError)
 
 
 class Record(typing.NamedTuple):
@@ -71,7 +59,7 @@ def recognise(path):
   if archives:
     return _npz_format(archives[0])
   if shards:
-    with _opened(shards[0]) as file:
+    with containers.hdf5(shards[0]) as file:
       return 'vd4rl_hdf5' if 'step_type' in file else 'minari'
   raise ValueError(f'{path}: {_nothing_in(path)}')
 
@@ -115,8 +103,8 @@ def action_bounds(path):
   if not described.exists():
     return None
   try:
-    space = json.loads(described.read_text(encoding='utf-8'))['action_space']
-    space = json.loads(space)
+    text = described.read_text(encoding='utf-8')
+    space = files.parse_json(files.parse_json(text)['action_space'])
     low, high = (np.asarray(space[key], np.float64) for key in ('low', 'high'))
   except (ValueError, KeyError, TypeError) as error:
     raise ValueError(
@@ -141,7 +129,7 @@ def _nothing_in(path):
 
 
 def _npz_format(path):
-  with _archive(path) as archive:
+  with containers.npz(path) as archive:
     keys = set(archive.files)
   missing = sorted(_BASE - keys)
   if missing:
@@ -156,38 +144,8 @@ def _npz_format(path):
   return 'vd4rl' if others else 'dreamerv2'
 
 
-@contextlib.contextmanager
-def _archive(path):
-  """An open npz file; only its reading belongs into the block."""
-  # Left to itself, NumPy maps an array file and never closes it.
-  with path.open('rb') as stream:
-    try:
-      archive = np.load(stream, allow_pickle=False)
-      if isinstance(archive, np.ndarray):
-        raise ValueError('one array only')
-      yield archive
-    except _DAMAGE as error:
-      raise ValueError(
-          f'{path}: not a readable npz archive, truncated or damaged '
-          f'({error})') from error
-
-
-@contextlib.contextmanager
-def _opened(path):
-  """An open hdf5 file; only its reading belongs into the block."""
-  try:
-    with h5py.File(path) as file:
-      yield file
-  except (
-      OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError,
-      SyntaxError) as error:
-    raise ValueError(
-        f'{path}: not a readable hdf5 file, truncated or damaged '
-        f'({error})') from error
-
-
 def _read_npz(path, form):
-  with _archive(path) as archive:
+  with containers.npz(path) as archive:
     arrays = {
         key: archive[key] for key in archive.files
         if key in _BASE | _OPTIONAL or key.startswith('log_')}
@@ -200,10 +158,12 @@ def _read_npz(path, form):
 
 def _find_spans(path, repairs):
   """Records of a shard, which may begin and end within an episode."""
-  with _opened(path) as file:
+  with containers.hdf5(path) as file:
     missing = sorted({*_SHARD, 'step_type'} - set(file))
     lengths = {key: len(file[key]) for key in file if key in _SHARD}
-    steps = file['step_type'][()].ravel() if not missing else np.zeros(0)
+    steps = (
+        containers.read(file, 'step_type').ravel() if not missing
+        else np.zeros(0))
   if missing:
     raise ValueError(f'{path}: keys missing: {", ".join(missing)}')
   if {*lengths.values()} != {len(steps)}:
@@ -225,22 +185,24 @@ def _find_spans(path, repairs):
 
 
 def _read_span(path, start, stop):
-  with _opened(path) as file:
-    return {ours: file[key][start:stop] for key, ours in _SHARD.items()}
+  with containers.hdf5(path) as file:
+    return {
+        ours: containers.read(file, key, start, stop)
+        for key, ours in _SHARD.items()}
 
 
 def _minari_file(path):
   if path.is_file():
     return path
   inner = path / 'data' / 'main_data.hdf5'
-  return inner if inner.exists() else path / 'main_data.hdf5'
+  return inner if inner.is_file() else path / 'main_data.hdf5'
 
 
 def _find_minari(path, image_key):
   path = _minari_file(path)
-  if not path.exists():
+  if not path.is_file():
     raise FileNotFoundError(f'No such file: {path}')
-  with _opened(path) as file:
+  with containers.hdf5(path) as file:
     numbers = sorted(
         int(name[8:]) for name in file if re.fullmatch(r'episode_\d+', name))
   return [
@@ -252,16 +214,18 @@ def _find_minari(path, image_key):
 def _read_minari(path, number, image_key):
   """One group; the first observation has no action, reward or flags."""
   where = f'{path}: episode_{number}'
-  with _opened(path) as file:
+  with containers.hdf5(path) as file:
     group = file[f'episode_{number}']
     images = []
     group.visititems(lambda name, item: images.append(name)
-                     if _is_image(name, item) else None)
+                     if containers.is_image(name, item) else None)
     key = image_key or (images[0] if len(images) == 1 else None)
     needed = ['actions', 'rewards', 'terminations']
     missing = [x for x in (*needed, key) if x and x not in group]
     if key and not missing:
-      found = [_decoded(group[key][()]), *(group[x][()] for x in needed)]
+      found = [
+          containers.read_images(group, key),
+          *(containers.read(group, x) for x in needed)]
       names = 'image', 'action', 'reward', 'is_terminal'
       arrays = dict(zip(names, found))
   if missing:
@@ -275,26 +239,3 @@ def _read_minari(path, number, image_key):
         f'{where}: actions are {arrays["action"].dtype}, only continuous '
         'ones can be learned from')
   return arrays
-
-
-def _is_image(name, item):
-  """Whether an item is raw images, or encoded ones as bytes in rows."""
-  if not name.startswith('observations') or not isinstance(
-      item, h5py.Dataset):
-    return False
-  if h5py.check_vlen_dtype(item.dtype) == np.uint8:
-    return True
-  return item.dtype == np.uint8 and item.ndim in (2, 4) and (
-      item.ndim == 4 or _encoded(item[0]))
-
-
-def _encoded(row):
-  return row[:3].tobytes() == b'\xff\xd8\xff' or row[1:4].tobytes() == b'PNG'
-
-
-def _decoded(images):
-  """Images [N, H, W, C] of raw ones or of JPEG or PNG bytes in rows."""
-  if images.ndim == 4:
-    return images
-  return np.stack([
-      imageio.v3.imread(row.tobytes(), plugin='pillow') for row in images])

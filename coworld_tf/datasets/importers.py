@@ -13,7 +13,7 @@ import functools
 import pathlib
 import sys
 
-from coworld_tf import cli
+from coworld_tf import cli, limits
 from coworld_tf.datasets import convert, formats
 from dreamerv2_base import episodes, logger, progress, store
 
@@ -53,6 +53,10 @@ def run(args):
     ValueError, OSError: the source cannot be imported, or the output
       directory holds something else.
   """
+  limits.check({
+      f'--{key}': (getattr(args, key), *limits.bounds(key))
+      for key in ('size', 'action_repeat', 'time_limit')
+      if getattr(args, key) is not None})
   form = args.format or formats.recognise(args.source)
   records, notes = formats.find(args.source, form, args.image_key)
   metadata = describe(args, form)
@@ -84,7 +88,7 @@ def add(directory, records, make, skip_faulty):
   """
   left_out = []
   with store.Writer(directory) as writer:
-    done = {entry.get('source') for entry in writer.episodes}
+    done = {str(entry.get('source')) for entry in writer.episodes}
     bar = progress.Progress(len(records), 'import', 0, 'episode')
     with contextlib.closing(bar):
       for record in records:
@@ -146,7 +150,7 @@ def is_complete(directory, metadata):
       raise ValueError(
           f'{directory} holds another dataset ({key} is {told.get(key)} '
           f'there and {value} here); choose another --out')
-  return there['complete']
+  return there.get('complete', False)
 
 
 def summary(directory, metadata):
@@ -160,7 +164,8 @@ def summary(directory, metadata):
     raise ValueError(
         f'{metadata["imported"]["source"]}: none of its episodes can be used')
   repairs = collections.Counter(
-      repair for entry in data.episodes for repair in entry['repairs'])
+      str(repair) for entry in data.episodes
+      for repair in entry.get('repairs') or [])
   steps = sum(entry['rows'] - 1 for entry in data.episodes)
   known = {'repairs': dict(repairs)}
   if 'action_repeat' in metadata:

@@ -14,7 +14,6 @@ what the agent does at the end.
 """
 
 import contextlib
-import json
 import pathlib
 import subprocess
 import sys
@@ -22,7 +21,8 @@ import sys
 import numpy as np
 
 from coworld_tf import checkpoints, cli, inputs
-from dreamerv2_base import flags, progress
+from coworld_tf.analysis import records
+from dreamerv2_base import files, flags, progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Shares of S_max at which the datasets end.
@@ -117,8 +117,7 @@ def learning_curve(logdir):
   path = logdir / 'evaluations.jsonl'
   # A line that a crash left is repeated later.
   points = {}
-  for line in path.read_text(encoding='utf-8').splitlines():
-    record = json.loads(line)
+  for record in records.read_evaluations(path):
     if record['policy'] == 'source':
       points[record['step']] = record
   try:
@@ -216,5 +215,5 @@ def load_policy(logdir, request, env, seed):
       config, logdir, env.obs_space['image'], env.act_space['action'])
   facts = {
       'agent': description(config),
-      'agent_summary': json.loads((logdir / 'summary.json').read_text())}
+      'agent_summary': files.read_json(logdir / 'summary.json')}
   return agent.AgentPolicy(learner, seed, 'eval'), facts

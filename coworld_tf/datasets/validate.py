@@ -136,6 +136,7 @@ def repair(data, faulty):
   folder = data.directory / QUARANTINE
   removed = [x for x in data.episodes if x['id'] in faulty]
   if removed:
+    files.check_links(data.directory)
     folder.mkdir(exist_ok=True)
   for entry in removed:
     path = folder / f'episode-{entry["id"]}-{entry["crc32"]["image"]:08x}.npz'

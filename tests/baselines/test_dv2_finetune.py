@@ -201,7 +201,7 @@ class Simulator:
         'reward': np.float32(np.sum(action)), 'is_first': self.steps == 0,
         'is_last': self.steps == 4, 'is_terminal': np.False_}
 
-  def reset(self, blocking=True):
+  def reset(self, seed=None, blocking=True):
     self.steps = 0
     return self.observe
 

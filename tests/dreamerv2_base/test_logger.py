@@ -62,7 +62,7 @@ def test_half_written_line(plain, tmp_path):
   with path.open('a') as file:
     file.write('{"step": 2, "lo')
   assert logger.read_metrics(path) == [{'step': 1, 'loss': 1.0}]
-  logger.rewind(path, 1)
+  logger.rewind(path, path.stat().st_size)
   resumed = logger.Logger(tmp_path / 'run', tensorboard=False)
   resumed.scalar('loss', 3)
   resumed.write(2)
@@ -73,18 +73,33 @@ def test_rewind(tmp_path):
   path = tmp_path / 'metrics.jsonl'
   logger.rewind(path, 2)
   assert not path.exists()
-  whole = b'{"step": 1, "x": null}\n{"step": 2}\n'
-  path.write_bytes(whole)
-  logger.rewind(path, 2)
-  assert path.read_bytes() == whole
-  damaged = [
-      b'{"step": 1, "x\n', b'\x00' * 64 + b'\n', b'\xff\xfe\n', b'\n',
-      b'[1]\n', b'{"step": null}\n', b'{"x": 1}\n']
-  path.write_bytes(
-      b''.join(damaged) + whole + b'{"step": 3}\n{"step": 2}')
-  logger.rewind(path, 2)
-  assert path.read_bytes() == whole
-  assert list(tmp_path.iterdir()) == [path]
+  lines = b'{"step": 1}\n', b'{"step": 2}\n', b'{"step": 3'
+  sizes = {0: 0, 11: 0, 12: 1, 23: 1, 24: 2, 30: 2, 99: 2}
+  for size, count in sizes.items():
+    path.write_bytes(b''.join(lines))
+    logger.rewind(path, size)
+    assert path.read_bytes() == b''.join(lines[:count])
+
+
+def test_pending_numbers_are_those_of_the_next_line(tmp_path):
+  logs = [
+      logger.Logger(tmp_path / name, tensorboard=False) for name in 'abc']
+  values = [0.1, 1 / 3, float('nan'), 1e300]
+  for value in values:
+    logs[0].scalar('x', value)
+  for value in values[:2]:
+    logs[1].scalar('x', value)
+  pending = json.loads(json.dumps(logs[1].pending()))
+  assert pending == {'x': values[:2]}
+  logs[2].resume(pending)
+  for value in values[2:]:
+    logs[2].scalar('x', value)
+  for log in logs[::2]:
+    log.write(1)
+    assert log.pending() == {}
+  first, _, third = [
+      (tmp_path / name / 'metrics.jsonl') for name in 'abc']
+  assert first.read_bytes() == third.read_bytes()
 
 
 def test_broken_metrics(tmp_path):

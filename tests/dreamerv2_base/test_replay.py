@@ -131,6 +131,7 @@ def test_shards_beyond_the_capacity_are_deleted(tmp_path, monkeypatch):
   # An episode beyond the capacity stays as long as the other of its shard.
   for label, shards in enumerate([1, 1, 2, 1, 2, 1]):
     data.append(make_episode(11, label))
+    data.drop_before(label)  # At most what is within the capacity.
     assert len(list(tmp_path.glob('shard-*'))) == shards
     assert set(draw(data, 100, 5)[0]) == {max(0, label - 1), label}
     assert data.total_steps == 10 * (label + 1)
@@ -154,6 +155,28 @@ def test_nothing_is_deleted_by_readers_or_without_a_capacity(
   assert len(list(tmp_path.glob('shard-*'))) == 3
   assert 'first_shard' not in (tmp_path / store.INDEX).read_text()
   assert set(draw(data, 100, 5)[0]) == {0, 1, 2}
+
+
+def test_what_a_checkpoint_knows_is_drawn_again(tmp_path, monkeypatch):
+  monkeypatch.setattr(store, 'SHARD_BYTES', 22 * 8 * 8 * 3)
+  data = replay.Replay(tmp_path, 20, writable=True)
+  for label in range(5):
+    data.append(make_episode(11, label))
+  expected, first = draw(data, 100, 5), data.first_shard
+  index = (tmp_path / store.INDEX).read_bytes()
+  for attempt in range(2):
+    for label in range(5, 9):
+      data.append(make_episode(11, label + 10 * attempt))
+      data.drop_before(first)
+    data.cut(5)
+    assert data.total_episodes == 5 and data.total_steps == 50
+    np.testing.assert_array_equal(draw(data, 100, 5), expected)
+  data.close()
+  data = replay.Replay(tmp_path, 20, writable=True)
+  np.testing.assert_array_equal(draw(data, 100, 5), expected)
+  assert (tmp_path / store.INDEX).read_bytes().startswith(index)
+  data.append(make_episode(11, 7))
+  assert data.total_episodes == 6 and set(draw(data, 100, 5)[0]) == {4, 7}
 
 
 def test_statistics(tmp_path):

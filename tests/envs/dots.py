@@ -1,5 +1,8 @@
 """Gymnasium environments for tests, registered when this is imported."""
 
+import os
+import signal
+import sys
 import time
 
 import gymnasium
@@ -63,8 +66,84 @@ class Stuck(Dot):
     time.sleep(3600)
 
 
+class Moody(Dot):
+  """Does something else each time."""
+
+  def __init__(self, render_mode=None):
+    super().__init__(False, render_mode)
+
+  def step(self, action):
+    self._column += np.random.default_rng().uniform()
+    return super().step(action)
+
+
+class Rubbish(Dot):
+  """Gives or does something wrong in each step."""
+
+  def __init__(self, kind):
+    super().__init__(discrete=True)
+    self._kind = kind
+
+  def step(self, action):
+    image, *others = super().step(action)
+    match self._kind:
+      case 'killed':
+        os.kill(os.getpid(), signal.SIGKILL)
+      case 'memory':
+        raise MemoryError('Unable to allocate 7 TiB')
+      case 'exit':
+        sys.exit(3)
+      case 'float':
+        image = np.full(image.shape, np.nan, np.float32)
+      case 'small':
+        image = image[:8]
+      case 'blind':
+        image = None
+      case 'missing':
+        return image, 0.0
+      case reward:
+        others[0] = {
+            'none': None, 'nan': np.nan, 'inf': 1e300, 'two': [1, 2]}[reward]
+    return image, *others
+
+
+class Noisy(Dot):
+  """Prints a lot."""
+
+  def __init__(self):
+    super().__init__(discrete=True)
+
+  def step(self, action):
+    print('noise' * 300_000, flush=True)
+    os.write(1, b'and then \xff\n')
+    return super().step(action)
+
+
+class Faulty(Dot):
+  """Fails at the second step of episodes that begin on the left."""
+
+  def __init__(self, render_mode=None):
+    super().__init__(False, render_mode)
+
+  def reset(self, **kwargs):
+    self._steps = 0
+    return super().reset(**kwargs)
+
+  def step(self, action):
+    self._steps += 1
+    if self._steps == 2 and self._column < 15:
+      raise ValueError('the physics exploded')
+    return super().step(action)
+
+
 gymnasium.register('Stuck-v0', Stuck)
+gymnasium.register('Moody-v0', Moody)
+gymnasium.register('Noisy-v0', Noisy)
+gymnasium.register('Faulty-v0', Faulty, max_episode_steps=4)
 gymnasium.register(
     'Seen-v0', Dot, max_episode_steps=30, kwargs={'discrete': True})
 gymnasium.register(
     'Drawn-v0', Dot, max_episode_steps=30, kwargs={'discrete': False})
+for name in ('killed', 'memory', 'exit', 'float', 'small', 'blind', 'missing',
+             'none', 'nan', 'inf', 'two'):
+  gymnasium.register(f'Rubbish-{name}-v0', Rubbish, kwargs={'kind': name})

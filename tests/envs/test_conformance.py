@@ -117,6 +117,27 @@ def test_seeds_alone_decide_the_pixels(task):
   assert (images[0] != other[0]).any()
 
 
+@pytest.mark.parametrize('task', [*TASKS, 'dmc_lqr_lqr_6_2', 'dummy_2'])
+def test_seed_of_a_reset_alone_decides_the_rest(task):
+  def play(env, *seed, steps=5):
+    action = policy(env)
+    return [env.reset(*seed), *(env.step(action()) for _ in range(steps))]
+
+  settings = {'quality': 'fast', 'time_limit': 20}
+  new = envs.make(task, SEED, **settings)
+  expected = play(new) + play(new)  # The generators go on after the first.
+  used = envs.make(task, SEED + 1, **settings)
+  play(used), play(used, 5, steps=20), play(used, steps=15)
+  assert (play(used, 5)[0]['image'] != expected[0]['image']).any()
+  for _ in range(2):
+    for one, other in zip(play(used, SEED) + play(used), expected):
+      assert one.keys() == other.keys()
+      for key in one:
+        np.testing.assert_array_equal(one[key], other[key])
+  new.close()
+  used.close()
+
+
 @pytest.mark.parametrize('quality', envs.QUALITIES)
 @pytest.mark.parametrize('task', PICTURES)
 def test_first_image_is_the_stored_one(task, quality):

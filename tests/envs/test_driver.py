@@ -19,6 +19,7 @@ class Counting:
   def __init__(self, lengths, lost=()):
     self.act_space = {'action': gymnasium.spaces.Box(-1, 1, (2,), np.float32)}
     self.resets = 0
+    self.seeds = []
     self.steps = 0
     self._lengths, self._lost = lengths, lost
     self._obs = {
@@ -26,8 +27,9 @@ class Counting:
         'is_first': np.zeros((), bool), 'is_last': np.zeros((), bool),
         'is_terminal': np.zeros((), bool)}
 
-  def reset(self, blocking=True):
+  def reset(self, seed=None, blocking=True):
     self.resets += 1
+    self.seeds.append(seed)
     self._step = 0
     return self._promise(0, blocking)
 
@@ -158,6 +160,21 @@ def test_lost_episode_leaves_nothing_behind():
   assert run.episodes == 6
   # A step of the lost fourth episode was made, but does not count.
   assert envs[1].steps == 1 + 1 + 12 and run.steps == 2 * 12
+
+
+def test_episodes_have_seeds_by_their_numbers():
+  envs = [Counting([4]), Counting([2], lost=[2])]
+  run = driver.Driver(envs, seed=lambda index, number: (index, number))
+  run(policy, episodes=4)
+  run(policy, steps=2)
+  assert [env.seeds for env in envs] == [
+      [(0, 0), (0, 1), (0, 2)], [(1, 0), (1, 1), (1, 1), (1, 2)]]
+  run.reset()  # What had begun has to begin again.
+  run(policy, steps=2)
+  assert [env.seeds[-1] for env in envs] == [(0, 2), (1, 2)]
+  env = Counting([1])
+  driver.Driver([env])(policy, episodes=2)
+  assert env.seeds == [None, None]
 
 
 @pytest.mark.parametrize('limits, rows', [

@@ -57,6 +57,58 @@ def test_lost_worker_is_replaced(accident, words, caplog):
   assert not pathlib.Path(f'/proc/{pid}').exists()
 
 
+@pytest.mark.parametrize('accident', [kill, hang])
+def test_episode_with_a_seed_is_repeated(accident, caplog):
+  random = np.random.default_rng(0)
+  with worker.Worker('dummy_2', seed=4, time_limit=6) as other:
+    env = worker.RestartingWorker('dummy_2', seed=3, time_limit=6)
+    pairs = [(env.reset(4), other.reset())]
+    for step in range(6):
+      if step in (0, 3):
+        accident(env)
+      action = {'action': random.uniform(-1, 1, 2)}
+      pairs.append((env.step(action), other.step(action)))
+      action['action'][:] = 0  # Some reuse their buffers.
+    accident(env)
+    pairs.append((env.reset(5), other.reset(5)))
+    accident(env)
+    pairs.append((env.step(action), other.step(action)))
+  assert len(caplog.records) == 4
+  for one, expected in pairs:
+    for key in expected:
+      np.testing.assert_array_equal(one[key], expected[key])
+  env.close()
+
+
+def test_episode_that_is_lost_again_gets_another_seed(caplog):
+  task, found = 'gym_tests.envs.dots:Faulty-v0', []
+  for _ in range(2):
+    env = worker.RestartingWorker(task, seed=3)
+    first = env.reset(7)
+    zeros = {'action': np.zeros(2)}
+    assert not env.step(zeros)['is_last']
+    assert env.step(zeros) is None  # Both times, as its column says.
+    assert len(caplog.records) == 2
+    found.append(env.reset(7)['image'])
+    while not env.step(zeros)['is_last']:
+      pass
+    np.testing.assert_array_equal(env.reset(7)['image'], first['image'])
+    assert 'gym_tests.envs.dots:Faulty-v0 (seed 7)' in caplog.messages[0]
+    caplog.clear()
+    env.close()
+  np.testing.assert_array_equal(*found)
+  assert (found[0] != first['image']).any()
+
+
+def test_episode_that_goes_otherwise_is_not_repeated():
+  env = worker.RestartingWorker('gym_tests.envs.dots:Moody-v0', seed=3)
+  env.reset(7)
+  env.step({'action': np.zeros(2)})
+  kill(env)
+  assert env.step({'action': np.zeros(2)}) is None
+  env.close()
+
+
 def test_replacements_are_limited_and_the_same_each_time(caplog):
   zeros, seeds = {'action': np.zeros(2)}, []
   for _ in range(2):

@@ -55,6 +55,7 @@ def test_equals_the_environment_in_process(task):
     for action in np.random.default_rng(0).uniform(-1, 1, (3, size)):
       action = {'action': action}
       pairs.append((local.step(action), remote.step(action)))
+    pairs.append((local.reset(6), remote.reset(6)))
   for ours, theirs in pairs:
     assert ours.keys() == theirs.keys()
     for key in ours:
@@ -111,6 +112,40 @@ def test_death_is_reported():
   assert 'Segmentation fault' in str(error.value)
   with pytest.raises(RuntimeError, match='the worker is closed'):
     remote.reset()
+
+
+@pytest.mark.parametrize('kind, words', [
+    ('none', 'reward is None: must be finite'), ('nan', 'reward is nan: must'),
+    ('inf', 'reward is 1e+300: must'), ('two', 'reward is [1, 2]: must'),
+    ('float', 'image is float32 [24, 32, 1]: must be uint8 [24, 32, 1]'),
+    ('small', 'image is uint8 [8, 32, 1]: must be uint8 [24, 32, 1]'),
+    ('blind', 'image is object []: must be'),
+    ('missing', 'number of elements returned: 2'),
+    ('memory', 'MemoryError: Unable to allocate 7 TiB'),
+    ('killed', 'died with exit status -9, perhaps for want of memory: use'),
+    ('exit', 'died with exit status 3')])
+def test_rubbish_is_a_failure_of_the_worker(kind, words):
+  task = f'gym_tests.envs.dots:Rubbish-{kind}-v0'
+  with worker.Worker(task, seed=3) as remote:
+    remote.reset(7)
+    with pytest.raises(worker.WorkerError) as error:
+      remote.step({'action': np.zeros(3)})
+  assert str(error.value).startswith(f'{task} (seed 7): the worker ')
+  assert words in str(error.value)
+
+
+def test_what_simulators_print_disturbs_nobody():
+  with worker.Worker('gym_tests.envs.dots:Noisy-v0') as remote:
+    for _ in range(3):
+      remote.reset()
+      assert os.fstat(remote._log.fileno()).st_size < 2 ** 20
+      for _ in range(2):
+        remote.step({'action': np.zeros(3)})
+    assert os.fstat(remote._log.fileno()).st_size < 4 * 2 ** 20
+    os.kill(remote._process.pid, signal.SIGKILL)
+    with pytest.raises(worker.WorkerError, match='noise\nand then') as error:
+      remote.step({'action': np.zeros(3)})
+    assert len(str(error.value)) < 5000
 
 
 def test_silence_is_reported_and_ended():
@@ -176,6 +211,14 @@ raise KeyError('mine')
   assert not pathlib.Path(f'/proc/{int(stdout)}').exists()
   assert parent.returncode == 1 and stderr.endswith("KeyError: 'mine'\n")
   assert stderr.count('Traceback') == 1
+
+
+def test_request_to_end_is_left_to_the_parent():
+  with worker.Worker('dummy_2') as remote:
+    remote.reset()
+    os.kill(remote._process.pid, signal.SIGTERM)
+    assert remote.reset()['is_first']
+  assert remote._process.returncode == 0
 
 
 @pytest.mark.parametrize('task, call', [

@@ -84,7 +84,7 @@ def test_malformed_actions_are_errors(action):
 class Flicker(simulator.Simulator):
   """Succeeds in every third frame only."""
 
-  def _start(self):
+  def _start(self, seed):
     self.frames = 0
 
   def _move(self, action):

@@ -1,0 +1,76 @@
+"""Runs the player of exported policies in a process of its own."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from coworld_tf.export import artifact
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PLAYER = pathlib.Path(__file__).with_name('player.py')
+
+
+class PlayerError(RuntimeError):
+  """The process failed; the message is its last words."""
+
+
+def load(args):
+  """Prepares an exported policy.
+
+  Args:
+    args: arguments of coworld_tf.evaluate.
+
+  Returns:
+    Function of a function of episodes, as for driver.Driver, that plays and
+    returns as envs.evaluation does, and facts about the policy.
+
+  Raises:
+    ValueError, FileNotFoundError: as artifact.check.
+  """
+  facts = artifact.check(args.saved_model)
+  kept = (
+      'task', 'method', 'training_seed', 'updates', 'checkpoint', 'settings')
+  return lambda on_episode: play(args, on_episode), {
+      **{key: facts[key] for key in kept},
+      'saved_model': str(args.saved_model)}
+
+
+def play(args, on_episode):
+  """Plays in a process that cannot import the training code."""
+  keys = 'episodes', 'envs', 'seed', 'videos'
+  with tempfile.TemporaryDirectory() as out, tempfile.TemporaryFile() as log:
+    request = {key: getattr(args, key) for key in keys}
+    request.update(
+        saved_model=str(args.saved_model.resolve()),
+        signature=artifact.SIGNATURES[args.mode], out=out)
+    with subprocess.Popen(
+        [sys.executable, str(PLAYER), json.dumps(request)], cwd=out,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)}, text=True,
+        stdout=subprocess.PIPE, stderr=log) as process:
+      try:
+        result = _read(process.stdout, pathlib.Path(out), on_episode)
+      finally:
+        process.terminate()
+    if result is None:
+      log.seek(0)
+      words = log.read().decode(errors='replace').strip().splitlines()
+      raise PlayerError(
+          f"{args.saved_model}: the player ended with status "
+          f"{process.returncode}: {' '.join(words[-1:])}")
+  return result
+
+
+def _read(lines, out, on_episode):
+  """Returns the last line, or None if it is missing."""
+  for number, line in enumerate(lines):
+    if line.strip():
+      return json.loads(line)
+    path = out / f'image-{number}.npy'
+    image = np.load(path) if path.exists() else None
+    on_episode({'image': image}, number)
+  return None

@@ -1,0 +1,65 @@
+"""SIGTERM and Ctrl-C: a run saves what it has and leaves in time."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+
+SIGNALS = signal.SIGINT, signal.SIGTERM
+# Seconds from a signal to the end of the process, whatever it does. Ending it
+# is safe at any moment.
+PATIENCE = 25
+FAREWELL = 'stopped; the same command continues'
+
+
+class Stopped(KeyboardInterrupt):
+  """A signal that ends the program."""
+
+  def __init__(self, number):
+    """Takes the number of the signal."""
+    super().__init__(signal.Signals(number).name)
+    self.status = 128 + number
+
+
+@contextlib.contextmanager
+def raised():
+  """Within it, the signals raise `Stopped` wherever the program is."""
+  def handle(number, _):
+    _leave_later(number)
+    raise Stopped(number)
+  with _handled(handle):
+    yield
+
+
+@contextlib.contextmanager
+def delayed():
+  """Yields a list that the first signal is added to; the second raises."""
+  received = []
+  def handle(number, _):
+    if received:
+      raise Stopped(number)
+    _leave_later(number)
+    received.append(number)
+  with _handled(handle):
+    yield received
+
+
+@contextlib.contextmanager
+def _handled(handle):
+  before = {number: signal.signal(number, handle) for number in SIGNALS}
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+def _leave_later(number):
+  """Ends the process even if Python does not get a turn before."""
+  def leave():
+    print(FAREWELL, file=sys.stderr, flush=True)
+    os._exit(128 + number)
+  timer = threading.Timer(PATIENCE, leave)
+  timer.daemon = True
+  timer.start()

@@ -1,0 +1,169 @@
+"""Writes the checkpoints of a run and restores the newest that is whole.
+
+A checkpoint gets its name once it is on disk and was read again. The last two
+are kept, and that of the best evaluation; the others go only then.
+"""
+
+import errno
+import json
+import logging
+import os
+import shutil
+
+import numpy as np
+import tensorflow as tf
+
+from coworld_tf import checkpoints, cli, inputs
+from dreamerv2_base import files
+
+LOG = logging.getLogger(__name__)
+LAST = 2  # That are kept, whatever their return.
+
+
+class Keeper:
+  """Keeps the checkpoints of a learner."""
+
+  def __init__(self, directory, learner, config):
+    """Takes what belongs to all of them; writes nothing yet.
+
+    Args:
+      directory: of the checkpoints, created by the first.
+      learner: tf.Module with all variables.
+      config: configuration of the run.
+    """
+    self.directory, self.config = directory, config
+    self.variables = tf.train.Checkpoint(learner=learner)
+    self._kept = {}  # Path: facts, oldest first.
+
+  def restore(self):
+    """Restores the newest checkpoint that is whole.
+
+    Returns:
+      Its facts and pending metrics, or None if there are no checkpoints.
+
+    Raises:
+      ValueError: none is whole, or it belongs to another configuration or
+        version.
+    """
+    for path in self.directory.glob(f'{checkpoints.NAME}*.tmp'):
+      shutil.rmtree(path)
+    paths = checkpoints.kept(self.directory)
+    if not paths:
+      return None
+    path, facts = _newest(paths)
+    self._check(path, facts)
+    try:
+      self.variables.read(
+          str(path / checkpoints.VARIABLES)).assert_consumed()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+      reason = str(error).strip().split('\n')[0]
+      raise ValueError(
+          f'{path}: has other variables than this configuration, which '
+          f'--resume force cannot change: {reason}') from None
+    for other in paths[:paths.index(path)]:
+      self._kept[other] = {'return': checkpoints.score(other)}
+    self._kept[path] = facts
+    pending = (path / checkpoints.PENDING).read_text(encoding='utf-8')
+    return facts, json.loads(pending)
+
+  def save(self, facts, pending, score=None):
+    """Writes and verifies a checkpoint, then deletes what it replaces.
+
+    Args:
+      facts: where the run stands, JSON values by name.
+      pending: metrics that wait for the next line of the log.
+      score: mean return, if the run was just evaluated.
+
+    Raises:
+      cli.Fault: a variable is not finite; nothing is written.
+      OSError: it cannot be written; all others are as before.
+    """
+    last = max(self._kept, key=checkpoints.number, default=None)
+    count = checkpoints.number(last) + 1 if last else 1
+    path = self.directory / f'{checkpoints.NAME}{count}'
+    facts = {
+        'format': checkpoints.FORMAT, **facts, 'return': score,
+        'config': self.config.to_dict(), 'tensorflow': tf.__version__}
+    temporary = path.with_name(f'{path.name}.tmp')
+    temporary.mkdir(parents=True)
+    try:
+      self._write(temporary, facts, pending)
+      if path.exists():  # Damaged, and passed over by `restore`.
+        shutil.rmtree(path)
+      temporary.rename(path)
+    except tf.errors.ResourceExhaustedError:
+      raise OSError(
+          errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+    finally:
+      shutil.rmtree(temporary, ignore_errors=True)
+    files.sync(self.directory)
+    self._kept[path] = facts
+    self._drop()
+
+  def last(self):
+    """Returns the facts of those that a run may have to go back to."""
+    return list(self._kept.values())[-LAST:]
+
+  def _write(self, directory, facts, pending):
+    prefix = str(directory / checkpoints.VARIABLES)
+    self.variables.write(prefix)
+    check_finite(prefix)
+    for name, content in {
+        checkpoints.FACTS: facts, checkpoints.PENDING: pending}.items():
+      (directory / name).write_text(json.dumps(content) + '\n')
+    files.write_checksums(directory)
+
+  def _check(self, path, facts):
+    different = inputs.differences(facts['config'], self.config)
+    if different and self.config.resume != 'force':
+      raise ValueError(
+          f'{path}: is of a run with {different}; choose another --logdir, or '
+          'go on with --resume force')
+
+  def _drop(self):
+    scores = {path: facts['return'] for path, facts in self._kept.items()}
+    keep = {checkpoints.best(scores), *list(self._kept)[-LAST:]}
+    self._kept = {path: self._kept[path] for path in self._kept
+                  if path in keep}
+    for path in checkpoints.kept(self.directory):
+      if path not in keep:
+        # What is left of it after a crash must not look damaged.
+        temporary = path.with_name(f'{path.name}.tmp')
+        path.rename(temporary)
+        shutil.rmtree(temporary)
+
+
+def _newest(paths):
+  """Returns the newest of paths that is whole, and its facts."""
+  for index, path in reversed(list(enumerate(paths))):
+    try:
+      return path, checkpoints.read(path)
+    except (checkpoints.Damaged, OSError) as error:
+      if not index:
+        raise ValueError(
+            f'{error}; no other checkpoint is left, choose another --logdir '
+            'to start anew') from None
+      LOG.warning(
+          'warning: %s; going back to %s', error, paths[index - 1].name)
+
+
+def check_finite(prefix):
+  """Reads all variables of a TensorFlow checkpoint.
+
+  Raises:
+    cli.Fault: names those that hold NaN or infinity.
+  """
+  reader = tf.train.load_checkpoint(prefix)
+  wrong = [
+      key.removesuffix('/.ATTRIBUTES/VARIABLE_VALUE')
+      for key, dtype in sorted(reader.get_variable_to_dtype_map().items())
+      if _has_fault(reader.get_tensor(key), dtype)]
+  if wrong:
+    more = f' and {len(wrong) - 5} more' * (len(wrong) > 5)
+    raise cli.Fault(
+        f"no checkpoint is written: {', '.join(wrong[:5])}{more} not finite; "
+        'the same command goes back to the last one')
+
+
+def _has_fault(array, dtype):
+  return dtype.is_floating and not np.isfinite(array).all()

@@ -1,0 +1,157 @@
+"""What happens in each phase of a schedule, see schedule.py."""
+
+import logging
+
+from coworld_tf import batches, inputs, seeds
+
+LOG = logging.getLogger(__name__)
+
+
+class Phases:
+  """Functions of a schedule.Block by the name of its phase."""
+
+  def __init__(self, trainer):
+    """Takes the trainer.Trainer whose blocks these are."""
+    self.trainer, self.config = trainer, trainer.config
+    self.learner, self.target = trainer.learner, trainer.target
+    self.batches = batches.Batches(trainer.config)
+    self.by_name = {
+        'evaluate_random': self._evaluate_random,
+        'evaluate_source': self._evaluate_source,
+        'evaluate_target': self._evaluate_target,
+        'evaluate_final': self._evaluate_final,
+        'prefill': self._prefill,
+        'source': self._source,
+        'source_aligned': self._source_aligned,
+        'hand_over': self._hand_over,
+        'target_model_alone': self._target_model_alone,
+        'select': self._select,
+        'target_model': self._target_model,
+        'target': self._target}
+
+  def __call__(self, block):
+    """Does what is left of a block."""
+    self.by_name[block.phase](block)
+
+  def _collector(self, block):
+    """The collector of a block; the simulators of others are closed."""
+    index = block.source
+    if index is None:
+      index = int(self.learner.selected)
+    for collector in self.trainer.collectors:
+      if collector.index != index:
+        collector.close()
+    return self.trainer.collectors[index]
+
+  def _prefill(self, block):
+    collector = self._collector(block)
+    data = collector.replay
+    def step():
+      before = data.total_steps
+      collector.prefill()
+      return data.total_steps - before
+    # Without a checkpoint yet, there may be more than a restart knows of.
+    self.trainer.done = data.total_steps
+    self._loop(block.amount // self.config.action_repeat, step, 'step')
+    collector.agent.step.assign(data.total_steps)
+
+  def _source(self, block):
+    collector = self._collector(block)
+    data = self.batches.source(collector)
+    self._collect(block, collector, lambda: self.trainer.update(
+        collector.name, collector.agent.train, next(data)))
+
+  def _source_aligned(self, block):
+    collector = self._collector(block)
+    data = self.batches.source(collector)
+    target_data = self.batches(
+        self.trainer.target_replay, collector.agent.updates, 2,
+        seeds.ALIGNED_DATA, collector.index)
+    self._collect(block, collector, lambda: self.trainer.update(
+        collector.name, self.learner.train_source_aligned, next(data),
+        next(target_data)))
+
+  def _collect(self, block, collector, update):
+    """Acts in the source, with an update every few agent steps."""
+    config, source = self.config, collector.agent
+    total = block.amount // config.action_repeat
+    def step():
+      if source.updates == 0:
+        for _ in range(config.pretrain):
+          update()
+      collector.collect()
+      if block.phase == 'source_aligned':
+        self.learner.aligned_steps.assign_add(1)
+      done = self.trainer.done + 1
+      if done % config.train_every == 0 or done == total:
+        update()
+      return 1
+    self._loop(total, step, 'step', collector)
+    # A checkpoint cannot hold the state of the simulator.
+    collector.cut()
+
+  def _hand_over(self, block):
+    """Gives what the source learned to the target."""
+    source, = self.trainer.collectors
+    data = self.batches(
+        source.replay, self.trainer.done, 0, seeds.FISHER, batch=1)
+    def step():
+      name = f'hand_over-{self.trainer.done}'
+      self.trainer.guard(name, None, self.learner.consolidate, next(data))
+      return 1
+    self._loop(block.amount, step, 'sequence')
+    metrics = self.learner.hand_over()
+    if metrics:
+      self.trainer.write(metrics)
+
+  def _select(self, _):
+    """Chooses the source to learn with from here on."""
+    data = self.batches(
+        self.trainer.target_replay, self.target.updates, 0, seeds.SELECT)
+    metrics = self.learner.select(
+        next(data) for _ in range(self.config.multi_source.batches))
+    chosen = inputs.source_tasks(self.config)[int(self.learner.selected)]
+    LOG.info('%s: %s', self.trainer.label(), chosen)
+    self.trainer.write(metrics)
+
+  def _target_model_alone(self, block):
+    self._train_target(block.amount, self.target.train_model)
+
+  def _target_model(self, block):
+    self._train_target(block.amount, self.learner.train_target_model)
+
+  def _target(self, block):
+    steps = self.config.train_every
+    updates = block.amount // (self.config.action_repeat * steps)
+    self._train_target(updates, self.learner.train_target, steps)
+
+  def _train_target(self, updates, train, steps=0):
+    """Makes updates, each of which stands for some agent steps."""
+    data = self.batches(
+        self.trainer.target_replay, self.target.updates, 2,
+        seeds.TARGET_DATA)
+    def step():
+      self.trainer.update('target', train, next(data))
+      self.target.step.assign_add(steps)
+      return 1
+    self._loop(updates, step)
+
+  def _loop(self, *args):
+    waited = self.batches.waited
+    seconds = self.trainer.loop(*args)
+    if seconds:
+      share = (self.batches.waited - waited) / seconds
+      LOG.info(
+          '%s: %.1f %% waiting for data', self.trainer.label(), 100 * share)
+
+  def _evaluate_random(self, _):
+    self.trainer.evaluate('target', random=True)
+
+  def _evaluate_source(self, block):
+    self.trainer.evaluate(self._collector(block).name)
+
+  def _evaluate_target(self, _):
+    self.trainer.evaluate('target')
+
+  def _evaluate_final(self, _):
+    self.trainer.evaluate('target' if self.target else 'source', final=True)

@@ -1,0 +1,118 @@
+"""A run that was killed ends with the bytes of one that was not."""
+
+import json
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from coworld_tf import checkpoints
+from coworld_tf.datasets import collect
+from dreamerv2_base import store
+from tests import training
+
+# Each kind of block in as few updates as possible. Lines of metrics are means
+# over several, and blocks are no multiples of episodes.
+FLAGS = (
+    '--configs {} debug --task dummy_2 --source_task dummy_3 --target_task '
+    'dummy_2 --dataset.length 3 --dataset.batch 2 --imag_horizon 2 '
+    '--time_limit 7 --log_every 3 --train_every 4 --schedule.prefill 14 '
+    '--schedule.source_steps 10 --schedule.target_steps 8 '
+    '--schedule.model_updates 2 --rssm.ensemble 2 --evaluation.envs 1 '
+    '--evaluation.final_episodes 1')
+# How a run ends before its time, again and again.
+ENDS = {
+    'coworld': [signal.SIGKILL, signal.SIGKILL],
+    'dreamerv2 --schedule.source_pretrain 2': [signal.SIGTERM],
+    'offline_dv2': [signal.SIGINT]}
+# Changes with every start of a process.
+CLOCKS = 'seconds', 'time'
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory):
+  path = tmp_path_factory.mktemp('data') / 'dummy'
+  assert collect.main([
+      '--task', 'dummy_2', '--steps', '40', '--time_limit', '7',
+      '--quality', 'fast', '--out', str(path)]) == 0
+  return path
+
+
+def lines(path):
+  """Records of a log without what a clock tells."""
+  found = [json.loads(line) for line in path.read_text().splitlines()]
+  return [
+      {key: value for key, value in record.items() if key not in CLOCKS}
+      for record in found]
+
+
+def variables(path):
+  reader = tf.train.load_checkpoint(str(path / checkpoints.VARIABLES))
+  return {
+      key: reader.get_tensor(key)
+      for key in reader.get_variable_to_shape_map()
+      if 'CHECKPOINTABLE' not in key}
+
+
+def assert_same_run(one, other):
+  for name in ('metrics.jsonl', 'evaluations.jsonl'):
+    assert lines(one / name) == lines(other / name)
+  last = [checkpoints.pick(path, 'last') for path in (one, other)]
+  first, second = map(variables, last)
+  assert len(first) > 100 and set(first) == set(second)
+  for key, value in first.items():
+    np.testing.assert_array_equal(value, second[key], key, strict=True)
+  first, second = map(checkpoints.read, last)
+  for key in ('position', 'replays', 'logs'):
+    first[key].pop('seconds', None), second[key].pop('seconds', None)
+  assert first['position'] == second['position']
+  assert first['replays'] == second['replays']
+  for name in first['replays']:
+    stores = [path / f'{name}_episodes' for path in (one, other)]
+    first, second = [x.joinpath(store.INDEX).read_bytes() for x in stores]
+    assert first == second  # With the checksums of all rows.
+    for directory in stores:
+      data = store.Store(directory)
+      assert not any(map(data.verify, data.episodes))
+
+
+@pytest.mark.parametrize('method', ENDS)
+def test_ended_at_any_moment(method, dataset, tmp_path):
+  name, *further = method.split()
+  argv = [*FLAGS.format(name).split(), *further, '--offline_dir', dataset]
+  whole, ended = tmp_path / 'whole', tmp_path / 'ended'
+  process = training.start([*argv, '--logdir', whole])
+  process.join()
+  assert process.exitcode == 0
+  total = count_lines(whole)
+  # With other moments of saving, which must not matter either.
+  argv += ['--logdir', ended, '--checkpoint_every', 0]
+  for number in ENDS[method]:
+    process = training.start(argv)
+    wait_for(random.randrange(1, total - 1), ended)
+    os.kill(process.pid, number)
+    process.join()
+    killed = number == signal.SIGKILL
+    assert process.exitcode == (-number if killed else 128 + number)
+  process = training.start(argv)
+  process.join()
+  assert process.exitcode == 0
+  assert_same_run(whole, ended)
+
+
+def count_lines(logdir):
+  path = logdir / 'metrics.jsonl'
+  return len(path.read_bytes().splitlines()) if path.exists() else 0
+
+
+def wait_for(lines, logdir):
+  """Returns some time after so many lines of metrics, at most a unit."""
+  deadline = time.time() + 200
+  while count_lines(logdir) < lines:
+    assert time.time() < deadline
+    time.sleep(0.02)
+  time.sleep(random.uniform(0, 0.5))

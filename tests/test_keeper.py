@@ -1,0 +1,134 @@
+"""Checkpoints: whole or not there, few, and refused where they do not fit."""
+
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from coworld_tf import checkpoints, cli, inputs, keeper
+from dreamerv2_base import files
+
+
+class Learner(tf.Module):
+  """Two variables."""
+
+  def __init__(self, size=3):
+    super().__init__()
+    self.weights = tf.Variable(tf.zeros(size))
+    self.count = tf.Variable(0, dtype=tf.int64)
+
+
+@pytest.fixture
+def make(tmp_path, make_config):
+  def make(learner=None, **override):
+    return keeper.Keeper(
+        tmp_path / 'checkpoints', learner or Learner(),
+        make_config(override))
+  return make
+
+
+def write(made, scores):
+  """Saves once for each score; the variables tell which it was."""
+  for index, score in enumerate(scores, 1):
+    made.variables.learner.weights.assign([index, 0, 0.1])
+    made.save({'position': index}, {'x': [index]}, score)
+
+
+def names(tmp_path):
+  return sorted(path.name for path in (tmp_path / 'checkpoints').iterdir())
+
+
+def restored(made):
+  """Number of the checkpoint that a new learner gets."""
+  facts, pending = made.restore()
+  index, _, share = made.variables.learner.weights.numpy().tolist()
+  assert pending == {'x': [facts['position']]} == {'x': [index]}
+  assert share == np.float32(0.1)
+  return int(index)
+
+
+def test_nothing_to_restore(make, tmp_path):
+  assert make().restore() is None
+  assert not (tmp_path / 'checkpoints').exists()
+
+
+def test_last_two_and_the_best_are_kept(make, tmp_path):
+  first = make()
+  write(first, [None, 1, 3, 3, 2, None])
+  assert names(tmp_path) == ['ckpt-3', 'ckpt-5', 'ckpt-6']
+  second = make()
+  assert restored(second) == 6  # And knows the best of another process.
+  second.save({'position': 7}, {}, 2.5)
+  assert names(tmp_path) == ['ckpt-3', 'ckpt-6', 'ckpt-7']
+  second.save({'position': 8}, {}, 4)
+  second.save({'position': 9}, {})
+  second.save({'position': 10}, {})
+  assert names(tmp_path) == ['ckpt-10', 'ckpt-8', 'ckpt-9']
+  assert checkpoints.pick(tmp_path, 'best').name == 'ckpt-8'
+  assert checkpoints.pick(tmp_path, 'last').name == 'ckpt-10'
+  assert [facts['position'] for facts in second.last()] == [9, 10]
+
+
+def test_damaged_one_is_passed_over(make, tmp_path, caplog):
+  write(make(), [5, None, None])
+  path = tmp_path / 'checkpoints' / 'ckpt-3' / 'variables.index'
+  path.write_bytes(b'?' + path.read_bytes()[1:])
+  (tmp_path / 'checkpoints' / 'ckpt-4.tmp').mkdir()
+  with caplog.at_level(logging.WARNING, 'coworld_tf.keeper'):
+    again = make()
+    assert restored(again) == 2
+  message, = caplog.messages
+  assert message == (
+      f'warning: {path}: damaged, not as SHA256SUMS says; going back to '
+      'ckpt-2')
+  assert 'ckpt-4.tmp' not in names(tmp_path)
+  again.save({'position': 9}, {'x': [2]})
+  assert names(tmp_path) == ['ckpt-1', 'ckpt-2', 'ckpt-3']
+  files.check_checksums(path.parent)
+  for name in names(tmp_path):
+    (tmp_path / 'checkpoints' / name / 'checkpoint.json').unlink()
+  with pytest.raises(ValueError, match='ckpt-1/checkpoint.json: missing.*no '):
+    make().restore()
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_what_is_not_finite_is_never_written(make, tmp_path, value):
+  made = make()
+  write(made, [None])
+  made.variables.learner.weights.assign([0, value, 0])
+  with pytest.raises(cli.Fault, match='learner/weights not finite'):
+    made.save({'position': 2}, {})
+  assert names(tmp_path) == ['ckpt-1']
+  assert restored(make()) == 1
+
+
+def test_other_configuration_is_refused_unless_forced(make, tmp_path):
+  write(make(), [None])
+  with pytest.raises(ValueError, match="seed '0' instead of '1', discount '0"):
+    make(seed=1, discount=0.5).restore()
+  assert restored(make(seed=1, discount=0.5, resume='force')) == 1
+  with pytest.raises(ValueError, match='--resume force cannot change'):
+    make(Learner(4), resume='force').restore()
+
+
+def test_other_format_is_refused(make, tmp_path):
+  write(make(), [None, None])
+  path = tmp_path / 'checkpoints' / 'ckpt-2'
+  facts = json.loads((path / 'checkpoint.json').read_text())
+  (path / 'checkpoint.json').write_text(json.dumps({**facts, 'format': 99}))
+  files.write_checksums(path)
+  with pytest.raises(ValueError, match='has format 99, this version reads 1'):
+    make().restore()
+  shutil.rmtree(path)
+  (tmp_path / 'checkpoints' / 'checkpoint').touch()
+  with pytest.raises(ValueError, match='checkpoints of an earlier version'):
+    make().restore()
+
+
+def test_settings_that_came_later_do_not_count(make_config):
+  before = make_config().to_dict()
+  del before['resume'], before['rssm']['stoch']
+  assert inputs.differences(before, make_config({'rssm.stoch': 9})) == ''
