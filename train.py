@@ -48,7 +48,12 @@ def run(argv):
 def load_tensorflow():
   """Imports what needs TensorFlow, late because it takes seconds."""
   with cli.quiet_loading():
+    import tensorflow as tf
+
     from coworld_tf import methods
+    # Promises on a CPU what is so anyway; elsewhere it costs time.
+    if not tf.config.list_physical_devices('GPU'):
+      tf.config.experimental.enable_op_determinism()
   return methods
 
 

@@ -7,7 +7,6 @@
     SHA256SUMS               of all these, for sha256sum --check
 """
 
-import json
 import pathlib
 import re
 
@@ -75,9 +74,9 @@ def read(path):
   """
   try:
     files.check_checksums(path)
-    facts = json.loads((path / FACTS).read_text(encoding='utf-8'))
+    facts = files.read_json(path / FACTS)
     found = facts['format']
-  except (ValueError, KeyError, TypeError) as error:
+  except (ValueError, KeyError) as error:
     raise Damaged(str(error)) from None
   if found != FORMAT:
     raise ValueError(
@@ -89,9 +88,10 @@ def read(path):
 def score(path):
   """Returns the mean return of a checkpoint, None without an evaluation."""
   try:
-    return json.loads((path / FACTS).read_text(encoding='utf-8'))['return']
-  except (OSError, ValueError, KeyError, TypeError):
+    value = files.read_json(path / FACTS).get('return')
+  except (OSError, ValueError):
     return None
+  return value if isinstance(value, (int, float)) else None
 
 
 def best(scores):
@@ -148,16 +148,31 @@ def load_agent(config, logdir, images, space, which='last'):
     FileNotFoundError: there is no such checkpoint.
     ValueError: it does not hold such an agent.
   """
-  path = pick(logdir, which)
-  read(path)
   with cli.quiet_loading():
     import tensorflow as tf
 
     from dreamerv2_base import agent
+  path = pick(logdir, which)
+  read(path)
   learner = agent.Agent(config, {'image': images}, space)
   place = {'target': learner} if inputs.target_tasks(config) else {
       'sources': [learner]}
-  checkpoint = tf.train.Checkpoint(learner=tf.train.Checkpoint(**place))
+  restore(path, tf.train.Checkpoint(**place))
+  return learner, path
+
+
+def restore(path, learner):
+  """Restores the variables of a learner, or of a part of it.
+
+  Args:
+    path: checkpoint.
+    learner: trackable object.
+
+  Raises:
+    ValueError: the checkpoint does not hold all of its variables.
+  """
+  import tensorflow as tf
+  checkpoint = tf.train.Checkpoint(learner=learner)
   try:
     status = checkpoint.read(str(path / VARIABLES)).expect_partial()
     status.assert_existing_objects_matched()
@@ -166,4 +181,3 @@ def load_agent(config, logdir, images, space, which='last'):
     tf.get_logger().setLevel('ERROR')
     reason = str(error).strip().split('\n')[0]
     raise ValueError(f'{path}: is of another run: {reason}') from None
-  return learner, path

@@ -55,10 +55,11 @@ def main(argv=None):
 def python(*args):
   """Runs Python at the root of the repository; returns the exit status."""
   sys.stdout.flush()
+  process = subprocess.Popen([sys.executable, *map(str, args)], cwd=ROOT)
   try:
-    command = [sys.executable, *map(str, args)]
-    return subprocess.run(command, cwd=ROOT).returncode
+    return process.wait()
   except KeyboardInterrupt:
+    process.wait()  # It was told as well, and saves.
     return 130
 
 

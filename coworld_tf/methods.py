@@ -32,25 +32,39 @@ def build(config, logdir, target_replay):
   images, simulators = spaces(config, tasks(config))
   if target_replay:
     check_dataset(target_replay, images['image'], simulators[-1])
-  actions = agent_spaces(config, simulators)
-  target = None
-  if target_replay:
+  blocks = list(make_blocks(config))
+  learner = build_learner(config, images, simulators, blocks)
+  target = learner.target
+  if target and target.action_size > driver.action_size(simulators[-1]):
+    target_replay = action_adapter.PaddedReplay(
+        target_replay, target.action_size)
+  collectors = [
+      make_collector(config, logdir, learner, index)
+      for index in range(len(learner.sources))]
+  make_target = target and make_env(config, config.target_task, target)
+  return trainer.Trainer(
+      config, logdir, learner, blocks, collectors, target_replay, make_target)
+
+
+def build_learner(config, images, simulators, blocks):
+  """Builds the agents and the learner of the configured method.
+
+  Args:
+    config: configuration.
+    images: name -> space of what agents see.
+    simulators: list of the action spaces of all tasks.
+    blocks: list of schedule.Block.
+
+  Raises:
+    ValueError: parts of the configuration do not fit together.
+  """
+  actions, target = agent_spaces(config, simulators), None
+  if inputs.target_tasks(config):
     target = make_agent(config, images, actions.pop(), 0)
   agents = [
       make_agent(config, images, space, index)
       for index, space in enumerate(actions, 1)]
-  if target:
-    size = target.action_size
-    if size > driver.action_size(simulators[-1]):
-      target_replay = action_adapter.PaddedReplay(target_replay, size)
-  blocks = list(make_blocks(config))
-  learner = make_learner(config, agents, target, blocks)
-  collectors = [
-      make_collector(config, logdir, learner, index)
-      for index in range(len(agents))]
-  make_target = target and make_env(config, config.target_task, target)
-  return trainer.Trainer(
-      config, logdir, learner, blocks, collectors, target_replay, make_target)
+  return make_learner(config, agents, target, blocks)
 
 
 def tasks(config):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import stat
 
 CHECKSUMS = 'SHA256SUMS'
 
@@ -170,14 +171,15 @@ def _sha256(path):
 
 
 def check_links(directory):
-  """Raises ValueError if there are symbolic links, perhaps out of it."""
+  """Raises ValueError if there are symbolic links, pipes or the like."""
   for folder, folders, names in os.walk(directory):
     for name in [*folders, *names]:
       path = os.path.join(folder, name)
-      if os.path.islink(path):
+      mode = os.lstat(path).st_mode
+      if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise ValueError(
-            f'{path}: is a symbolic link, through which nothing is written; '
-            'put what it leads to in its place')
+            f'{path}: is a symbolic link or a pipe, nothing is written where '
+            'such are; put what a link leads to in its place')
 
 
 def parse_json(text):

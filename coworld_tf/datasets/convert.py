@@ -39,6 +39,10 @@ def episode(
     ValueError: the episode cannot be used; one line names the reason.
   """
   repairs = []
+  for key, value in arrays.items():
+    if np.asarray(value).dtype.kind not in 'fiub':
+      raise ValueError(
+          f'{name}: {key} is {np.asarray(value).dtype}, must be numbers')
   data = {
       key: np.asarray(value) for key, value in arrays.items()
       if key in episodes.KEYS or key.startswith('log_')}
@@ -50,7 +54,7 @@ def episode(
     raise ValueError(f'{name}: {len(data["image"])} rows, too few')
   data['image'] = _images(data['image'], name, size, repairs)
   data['action'] = _actions(data['action'], name, bounds, repairs)
-  data['reward'] = _numbers(data['reward'], name, 'reward', repairs)
+  data['reward'] = _numbers(data['reward'], 'reward', repairs)
   if data['reward'].shape[1:] == (1,):
     data['reward'] = data['reward'][:, 0]
   data = _aligned(data, name, alignment, repairs)
@@ -122,7 +126,7 @@ def _images(images, name, size, repairs):
 
 
 def _actions(actions, name, bounds, repairs):
-  actions = _numbers(actions, name, 'action', repairs)
+  actions = _numbers(actions, 'action', repairs)
   if bounds is not None and not all(
       np.all(np.abs(bound) == 1) for bound in bounds):
     low, high = bounds
@@ -140,10 +144,8 @@ def _actions(actions, name, bounds, repairs):
   return actions
 
 
-def _numbers(values, name, key, repairs):
+def _numbers(values, key, repairs):
   """A copy in float32."""
-  if values.dtype.kind not in 'fiub':
-    raise ValueError(f'{name}: {key} is {values.dtype}, must be numbers')
   if values.dtype != np.float32:
     repairs.append(f'{key} made float32 of {values.dtype}')
   return values.astype(np.float32)

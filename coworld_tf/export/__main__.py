@@ -1,6 +1,8 @@
 """Exports the policy of a run of train.py.
 
   python -m coworld_tf.export --logdir runs/walker --out exports/walker
+  python -m coworld_tf.export --logdir runs/walker --out exports/walker \\
+      --formats tflite stablehlo train_step
 
 docs/export.md tells what the folder holds and how to use it.
 """
@@ -13,6 +15,8 @@ from coworld_tf import checkpoints, cli, evaluate
 from coworld_tf.export import artifact
 from dreamerv2_base import logger
 from envs import worker
+
+FORMATS = 'tflite', 'stablehlo', 'train_step'
 
 
 def main(argv=None):
@@ -43,6 +47,11 @@ def parse_arguments(argv=None):
       help='folder to make, new or empty')
   add('--checkpoint', default='last', metavar='NAME',
       help='last, best, or a name or path such as ckpt-3 (default last)')
+  add('--formats', nargs='+', default=[], choices=FORMATS, metavar='FORMAT',
+      help='further forms: tflite; stablehlo, the policy for one batch size; '
+      'train_step, an update of what the method trains as StableHLO')
+  add('--batch', type=int, default=1, metavar='B',
+      help='batch size of the policy as StableHLO (default 1)')
   args = parser.parse_args(argv)
   args.logdir = args.logdir.expanduser()
   args.out = args.out.expanduser()
@@ -58,6 +67,8 @@ def export(args):
   if args.out.exists() and (
       not args.out.is_dir() or any(args.out.iterdir())):
     raise ValueError(f'--out: {args.out} is in use; name a new folder')
+  if args.batch < 1:
+    raise ValueError(f'--batch is {args.batch}: must be at least 1')
   config = checkpoints.read_config(args.logdir)
   learner, _, path = evaluate.load(config, args)
   task = evaluate.task(config)
@@ -70,7 +81,39 @@ def export(args):
       config, args.logdir, task, learner, path, images, space)
   with saved_model.replacing(args.out) as folder:
     saved_model.write(folder, exported, facts)
+    for name in args.formats:
+      WRITERS[name](folder, args, config, exported)
   return artifact.check(args.out)
+
+
+def write_tflite(folder, _, config, exported):
+  """Adds policy.tflite."""
+  from coworld_tf.export import tflite
+  tflite.check(config)
+  tflite.write(folder)
+
+
+def write_stablehlo(folder, args, _, exported):
+  """Adds the steps of the policy to stablehlo/."""
+  from coworld_tf.export import stablehlo
+  stablehlo.write_policy(folder / 'stablehlo', exported, args.batch)
+
+
+def write_train_step(folder, args, config, exported):
+  """Adds an update of the whole learner to stablehlo/."""
+  from coworld_tf import methods
+  from coworld_tf.export import stablehlo
+  images, simulators = methods.spaces(config, methods.tasks(config))
+  learner = methods.build_learner(
+      config, images, simulators, list(methods.make_blocks(config)))
+  checkpoints.restore(
+      checkpoints.pick(args.logdir, args.checkpoint), learner)
+  stablehlo.write_train_step(folder / 'stablehlo', learner, exported.images)
+
+
+WRITERS = {
+    'tflite': write_tflite, 'stablehlo': write_stablehlo,
+    'train_step': write_train_step}
 
 
 if __name__ == '__main__':

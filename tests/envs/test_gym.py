@@ -49,6 +49,21 @@ def test_images_are_scaled_upright_and_follow_the_actions(task):
   env.close()
 
 
+@pytest.mark.parametrize('frame, words', [
+    (np.zeros((24, 32, 2), np.uint8), 'uint8 [24, 32, 2]'),
+    (np.zeros(32, np.uint8), 'uint8 [32]'),
+    (np.zeros((24, 32), bool), 'bool [24, 32]'), (None, 'object []')])
+def test_what_is_drawn_must_be_an_image(frame, words):
+  class Strange(dots.Dot):
+    def render(self):
+      return frame
+
+  env = gym.Gym(Strange(False, 'rgb_array'))
+  message = re.escape(f'image is {words}: must be uint8 [H, W, 3]')
+  with pytest.raises(ValueError, match=message):
+    env.reset()
+
+
 def test_discrete_actions_are_the_largest_entries():
   env = envs.make(SEEN)
   env.reset()

@@ -71,10 +71,25 @@ def test_episode_with_a_seed_is_repeated(accident, caplog):
       action['action'][:] = 0  # Some reuse their buffers.
     accident(env)
     pairs.append((env.reset(5), other.reset(5)))
-  assert len(caplog.records) == 3
+    accident(env)
+    pairs.append((env.step(action), other.step(action)))
+  assert len(caplog.records) == 4
   for one, expected in pairs:
     for key in expected:
       np.testing.assert_array_equal(one[key], expected[key])
+  env.close()
+
+
+def test_accidents_in_episodes_that_are_cut_off_do_not_add_up():
+  action = {'action': np.ones(2)}
+  env = worker.RestartingWorker('dummy_2', seed=3)
+  with worker.Worker('dummy_2') as other:
+    for seed in range(4):
+      env.reset(seed)
+      other.reset(seed)
+      kill(env)
+      np.testing.assert_array_equal(
+          env.step(action)['image'], other.step(action)['image'])
   env.close()
 
 

@@ -1,11 +1,4 @@
-"""Exported policies act as the agents they come from, and are checked."""
-
-import json
-import pathlib
-import shutil
-import subprocess
-import sys
-import sysconfig
+"""Exported policies act as the agents they come from."""
 
 import gymnasium
 import numpy as np
@@ -13,74 +6,13 @@ import pytest
 import tensorflow as tf
 
 import envs
-from coworld_tf import evaluate, inputs, methods
-from coworld_tf.datasets import collect
-from coworld_tf.export import __main__ as program
 from coworld_tf.export import artifact, policy
 from dreamerv2_base import agent, flags
-from dreamerv2_base import config as configs
+from tests.export import runs
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 IMAGES = gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
 BOX = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
 EPISODE = 12
-TASKS = '--source_task', 'dummy_2', '--target_task', 'dummy_2'
-PADDED = '--source_task', 'dummy_3', '--target_task', 'dummy_2'
-METHODS = {
-    'coworld': PADDED, 'dreamerv2': ('--task', 'dummy_2'),
-    'dreamerv2_offline': ('--target_task', 'dummy_2'),
-    'offline_dv2': ('--target_task', 'dummy_2'),
-    'dv2_finetune': PADDED, 'dv2_finetune_ewc': TASKS,
-    'multi_source': (
-        '--multi_source.candidates', 'dummy_2', 'dummy_3', '--target_task',
-        'dummy_2')}
-
-
-@pytest.fixture(scope='module')
-def dataset(tmp_path_factory):
-  path = tmp_path_factory.mktemp('data') / 'dummy'
-  assert collect.main([
-      '--task', 'dummy_2', '--steps', '50', '--time_limit', '12',
-      '--quality', 'fast', '--out', str(path)]) == 0
-  return path
-
-
-def train(dataset, logdir, method, *argv):
-  """Leaves a run whose only checkpoint has the initial weights."""
-  offline = () if method == 'dreamerv2' else ('--offline_dir', str(dataset))
-  config = flags.parse([
-      '--configs', method, 'debug', '--logdir', str(logdir), *offline,
-      '--time_limit', '12', *METHODS[method], *argv], ROOT / 'configs')
-  replay = inputs.open_dataset(config) if offline else None
-  trainer = methods.build(config, logdir, replay)
-  configs.save(config, logdir / 'config.yaml')
-  trainer.save()
-  return logdir
-
-
-def export(logdir, out, *argv):
-  return program.main([
-      '--logdir', str(logdir), '--out', str(out), *map(str, argv)])
-
-
-@pytest.fixture(scope='module')
-def run(dataset, tmp_path_factory):
-  """A run whose agent has three actions, for a target with two."""
-  logdir = tmp_path_factory.mktemp('run')
-  return train(dataset, logdir, 'dv2_finetune', '--compile', 'graph')
-
-
-@pytest.fixture(scope='module')
-def exported(run, tmp_path_factory):
-  out = tmp_path_factory.mktemp('exports') / 'policy'
-  assert export(run, out) == 0
-  return out
-
-
-def live_agent(logdir):
-  config = evaluate.checkpoints.read_config(logdir)
-  args = evaluate.parse_arguments(['--logdir', str(logdir)])
-  return evaluate.load(config, args)[0]
 
 
 def differences(learner, signatures, batch, mode):
@@ -119,12 +51,12 @@ def differences(learner, signatures, batch, mode):
   return found
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', runs.METHODS)
 def test_same_as_the_agent_of_the_run(dataset, tmp_path, method):
-  logdir = train(dataset, tmp_path / 'run', method)
-  assert export(logdir, tmp_path / 'policy') == 0
+  logdir = runs.train(dataset, tmp_path / 'run', method)
+  assert runs.export(logdir, tmp_path / 'policy') == 0
   loaded = tf.saved_model.load(str(tmp_path / 'policy'))
-  learner = live_agent(logdir)
+  learner = runs.live_agent(logdir)
   for batch in (1, 2, 7):
     assert differences(learner, loaded.signatures, batch, 'mode') <= 1e-5
   assert differences(learner, loaded.signatures, 2, 'eval') <= 1e-5
@@ -134,8 +66,8 @@ def test_same_as_the_agent_of_the_run(dataset, tmp_path, method):
 
 
 def make_agent(*argv, space=BOX):
-  config = flags.parse(
-      ['--configs', 'debug', '--compile', 'graph', *argv], ROOT / 'configs')
+  argv = ['--configs', 'debug', '--compile', 'graph', *argv]
+  config = flags.parse(argv, runs.ROOT / 'configs')
   return agent.Agent(config, {'image': IMAGES}, space, 5)
 
 
@@ -225,164 +157,3 @@ def test_value_and_reconstruction(tmp_path):
   assert image.shape == (3, 64, 64, 3)
   mean = learner.wm.heads['decoder'](feat)['image'].mean()
   np.testing.assert_allclose(image, np.clip(mean + 0.5, 0, 1), atol=1e-5)
-
-
-def test_metadata(run, exported):
-  facts = artifact.check(exported)
-  config = evaluate.checkpoints.read_config(run)
-  assert facts['config'] == json.loads(json.dumps(config.to_dict()))
-  assert facts['task'] == 'dummy_2' and facts['method'] == 'dv2_finetune'
-  assert facts['settings'] == {key: config[key] for key in inputs.SETTINGS}
-  assert facts['action'] == {'low': [-1, -1], 'high': [1, 1]}
-  assert facts['evaluation'] is None and facts['versions']['commit']
-  loaded = tf.saved_model.load(str(exported)).signatures
-  assert set(loaded) == set(facts['signatures'])
-  for name, signature in loaded.items():
-    specs = signature.structured_input_signature[1]
-    assert facts['signatures'][name]['inputs'] == {
-        key: [x.dtype.name, x.shape.as_list()] for key, x in specs.items()}
-  subprocess.run(
-      ['sha256sum', '--check', '--strict', '--quiet', 'SHA256SUMS'],
-      cwd=exported, check=True)
-
-
-def evaluated(out, *argv):
-  assert evaluate.main([
-      '--episodes', '3', '--videos', '1', '--out', str(out), *argv]) == 0
-  return json.loads((out / 'evaluation.json').read_text())
-
-
-@pytest.mark.parametrize('mode', ['eval', 'mode'])
-def test_evaluation_equals_that_of_the_run(run, exported, tmp_path, mode):
-  ours = evaluated(
-      tmp_path / 'ours', '--saved_model', str(exported), '--mode', mode,
-      '--task', 'dummy_2')
-  theirs = evaluated(
-      tmp_path / 'theirs', '--logdir', str(run), '--mode', mode)
-  assert ours.pop('saved_model') == str(exported)
-  assert ours.pop('checkpoint') in theirs.pop('checkpoint')
-  for key in ('returns', 'mean', 'std', 'stderr'):
-    assert ours.pop(key) == pytest.approx(theirs.pop(key), abs=1e-5)
-  assert ours == theirs
-  assert any((tmp_path / 'ours' / 'videos').glob('episode-0*.gif'))
-
-
-@pytest.fixture(scope='module')
-def elsewhere(tmp_path_factory):
-  """Runs programs that find the libraries and envs, but not this project."""
-  place = tmp_path_factory.mktemp('elsewhere')
-  shutil.copytree(ROOT / 'envs', place / 'envs')
-  paths = [str(place), sysconfig.get_path('purelib')]
-  def run(*argv):
-    # Without `site` no installed link to the project is followed.
-    return subprocess.run(
-        [sys.executable, '-S', *map(str, argv)], cwd=place, text=True,
-        capture_output=True, timeout=120,
-        env={'PATH': '/usr/bin:/bin', 'PYTHONPATH': ':'.join(paths)})
-  return run
-
-
-@pytest.mark.parametrize('package', ['coworld_tf', 'dreamerv2_base'])
-def test_elsewhere_there_is_no_training_code(elsewhere, package):
-  found = elsewhere('-c', f'import {package}')
-  assert 'ModuleNotFoundError' in found.stderr
-
-
-def test_example_plays_elsewhere(run, exported, elsewhere):
-  example = ROOT / 'examples' / 'play.py'
-  assert len(example.read_text().splitlines()) <= 30
-  found = elsewhere(example, exported)
-  assert found.returncode == 0, found.stderr
-  learner, total, state = live_agent(run), 0.0, None
-  env = envs.make('dummy_2', 0, time_limit=12, quality='fast')
-  obs = env.reset()
-  play = agent.AgentPolicy(learner, 0, 'mode')
-  while not obs['is_last']:
-    outputs, state = play(
-        {key: np.asarray(x)[None] for key, x in obs.items()}, state)
-    obs = env.step({'action': outputs['action'][0, :2]})
-    total += obs['reward']
-  assert found.stdout == f'dummy_2: return {total:.1f}\n'
-
-
-def test_evaluation_elsewhere(run, exported, elsewhere, tmp_path):
-  request = {
-      'saved_model': str(exported), 'signature': 'evaluate', 'episodes': 3,
-      'envs': 2, 'seed': 0, 'videos': 0, 'out': str(tmp_path)}
-  found = elsewhere(
-      ROOT / 'coworld_tf' / 'export' / 'player.py', json.dumps(request))
-  assert found.returncode == 0, found.stderr
-  expected = evaluated(tmp_path / 'live', '--logdir', str(run))
-  result = json.loads(found.stdout.strip())
-  assert result['returns'] == pytest.approx(expected['returns'], abs=1e-5)
-
-
-def refused(capsys, function, *argv):
-  capsys.readouterr()
-  with pytest.raises(SystemExit) as exit:
-    function([str(word) for word in argv])
-  error = capsys.readouterr().err.strip()
-  assert exit.value.code == 2 and error.startswith('error: ')
-  assert len(error.splitlines()) == 1
-  return error
-
-
-@pytest.fixture
-def copy(exported, tmp_path):
-  return shutil.copytree(exported, tmp_path / 'copy')
-
-
-def files_of_a_policy():
-  return [
-      'SHA256SUMS', 'fingerprint.pb', 'metadata.json', 'saved_model.pb',
-      'variables/variables.data-00000-of-00001', 'variables/variables.index']
-
-
-def test_all_files_are_covered(exported):
-  found = sorted(
-      path.relative_to(exported).as_posix() for path in exported.rglob('*')
-      if path.is_file())
-  assert found == files_of_a_policy()
-
-
-@pytest.mark.parametrize('name', files_of_a_policy())
-def test_a_changed_byte_is_refused(copy, capsys, name):
-  path = copy / name
-  data = bytearray(path.read_bytes())
-  data[len(data) // 2] ^= 1
-  path.write_bytes(data)
-  refused(capsys, evaluate.main, '--saved_model', copy)
-
-
-def test_another_task_is_refused(exported, capsys):
-  error = refused(
-      capsys, evaluate.main, '--saved_model', exported, '--task', 'dummy_3')
-  assert "'dummy_2'" in error and "'dummy_3'" in error
-
-
-@pytest.mark.parametrize('version', [artifact.FORMAT - 1, None, 'x'])
-def test_another_version_is_refused(copy, capsys, version):
-  facts = json.loads((copy / artifact.METADATA).read_text())
-  facts['format'] = version
-  (copy / artifact.METADATA).write_text(json.dumps(facts))
-  error = refused(capsys, evaluate.main, '--saved_model', copy)
-  assert 'format version' in error and 'export the run again' in error
-
-
-def test_foreign_models_are_refused(tmp_path, capsys):
-  tf.saved_model.save(tf.Module(), str(tmp_path / 'foreign'))
-  for name in ('foreign', 'missing'):
-    error = refused(capsys, evaluate.main, '--saved_model', tmp_path / name)
-    assert name in error
-
-
-def test_places_in_use_are_refused(run, tmp_path, capsys):
-  (tmp_path / 'notes.txt').write_text('mine')
-  for out in (tmp_path, tmp_path / 'notes.txt'):
-    error = refused(
-        capsys, program.main, '--logdir', run, '--out', out)
-    assert 'in use' in error
-  assert (tmp_path / 'notes.txt').read_text() == 'mine'
-  error = refused(
-      capsys, program.main, '--logdir', tmp_path, '--out', tmp_path / 'new')
-  assert not (tmp_path / 'new').exists() and 'holds no run' in error
