@@ -73,7 +73,8 @@ def assert_same_run(one, other):
   assert first['position'] == second['position']
   assert first['replays'] == second['replays']
   for name in first['replays']:
-    stores = [path / f'{name}_episodes' for path in (one, other)]
+    folder = name.replace('source', 'source_episodes')
+    stores = [path / folder for path in (one, other)]
     first, second = [x.joinpath(store.INDEX).read_bytes() for x in stores]
     assert first == second  # With the checksums of all rows.
     for directory in stores:
