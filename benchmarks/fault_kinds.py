@@ -59,11 +59,13 @@ def simulator(number):
   def happen(run, lines, size, rng):
     process = run.start(_every(rng))
     _moment(run, process, lines, rng)
-    if fault_runs.wait(process, lambda: fault_runs.simulators(process.pid)):
+    living = lambda: fault_runs.simulators(process.pid)
+    while fault_runs.wait(process, living):
       time.sleep(rng.uniform(0, 0.3))
-      for pid in fault_runs.simulators(process.pid)[:1]:
+      if pids := living():
         with contextlib.suppress(ProcessLookupError):
-          os.kill(pid, number)
+          os.kill(pids[0], number)
+        break
     # One that is lost before the training begins ends the run.
     ended = run.finish(process, 2)
     return bool(ended) or 'going on with a new one' in run.output()
@@ -190,6 +192,8 @@ KINDS = {
         'last rows damaged': damaged(rows_end),
         'rows missing': damaged(rows_missing),
         'temporary files left': damaged(leftovers)}}
+# Those that a run without a simulator cannot have.
+REPLAY = {'end of the index damaged', 'last rows damaged', 'rows missing'}
 
 
 @contextlib.contextmanager
