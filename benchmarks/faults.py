@@ -205,8 +205,8 @@ def table(result):
   lines.append(
       f"\n{found['rounds']} rounds, {total} faults, {found['starts']} starts "
       f"in {progress.duration(result['seconds'])}: {found['recovered']} runs "
-      f"recovered, {found['lost']} lost, {found['different']} different; "
-      f"at least {found['updates_again']} updates and {found['episodes_again']} "
+      f"recovered, {found['lost']} lost, {found['different']} different; at "
+      f"least {found['updates_again']} updates and {found['episodes_again']} "
       'episodes made again')
   return '\n'.join(lines)
 
