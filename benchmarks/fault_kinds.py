@@ -25,12 +25,12 @@ OUTPUT = 2 ** 14  # Bytes that a process can always print.
 
 def signaled(number):
   """Returns the kind in which a signal comes at a random moment."""
+  killed = number == signal.SIGKILL
   def happen(run, lines, size, rng):
     process = run.start(_every(rng))
-    _moment(run, process, lines, rng)
+    _moment(run, process, lines + killed, rng)
     with contextlib.suppress(ProcessLookupError):
       os.kill(process.pid, number)
-    killed = number == signal.SIGKILL
     return run.finish(process, -number if killed else 128 + number) != 0
   return happen
 

@@ -103,7 +103,7 @@ def draw(args, number, tmpfs):
 
   The groups of faults take turns.
   """
-  seed = 100_000 * args.seed + number
+  seed = f'{args.seed}, {number}'
   rng = random.Random(seed)
   method = rng.choice(args.methods)
   without = fault_kinds.REPLAY if method == 'offline_dv2' else set()
@@ -130,7 +130,7 @@ def undisturbed(method, data, place):
 
 def run_round(plan, data, place, references):
   """Returns a plan with what came out; leaves files if that was not well."""
-  rng, start = random.Random(plan['seed'] + 1), time.time()
+  rng, start = random.Random(plan['seed']), time.time()
   reference = references[plan['method']]
   lines, content = reference.lines(), reference.content()
   size = sum(map(len, content.values()))
