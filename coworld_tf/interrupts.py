@@ -25,11 +25,20 @@ class Stopped(KeyboardInterrupt):
 @contextlib.contextmanager
 def raised():
   """Within it, the signals raise `Stopped` wherever the program is."""
+  received = []
   def handle(number, _):
+    received.append(number)
     _leave_later(number)
     raise Stopped(number)
   with _handled(handle):
-    yield
+    try:
+      yield
+    except Exception as error:
+      # Extensions in C, such as those that draw, make errors of their own of
+      # what is raised within them.
+      if received:
+        raise Stopped(received[0]) from error
+      raise
 
 
 @contextlib.contextmanager

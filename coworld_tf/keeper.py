@@ -20,6 +20,10 @@ from dreamerv2_base import files
 LOG = logging.getLogger(__name__)
 LAST = 2  # That are kept, whatever their return.
 LOCK = 'run.lock'
+# What TensorFlow makes of a full disk and of a limit of files.
+FULL = {
+    tf.errors.ResourceExhaustedError: errno.ENOSPC,
+    tf.errors.OutOfRangeError: errno.EFBIG}
 
 
 class Keeper:
@@ -101,9 +105,9 @@ class Keeper:
       if path.exists():  # Damaged, and passed over by `restore`.
         shutil.rmtree(path)
       temporary.rename(path)
-    except tf.errors.ResourceExhaustedError:
-      raise OSError(
-          errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+    except tuple(FULL) as error:
+      number = FULL[type(error)]
+      raise OSError(number, os.strerror(number), str(path)) from None
     finally:
       shutil.rmtree(temporary, ignore_errors=True)
     files.sync(self.directory)

@@ -84,7 +84,8 @@ def spaces(config, names):
   images, actions = [], []
   for task in names:
     # Without restarts, since what fails here is the user's to fix.
-    with worker.Worker(task, **settings(config)) as env:
+    with worker.Worker(
+        task, timeout=config.simulator_timeout, **settings(config)) as env:
       images.append(env.obs_space['image'])
       actions.append(env.act_space['action'])
   return {'image': images[-1]}, actions
@@ -129,7 +130,8 @@ def settings(config):
 def make_env(config, task, learner):
   """Returns a function of a seed that gives a simulator for an agent."""
   def make(seed):
-    env = worker.RestartingWorker(task, seed=seed, **settings(config))
+    env = worker.RestartingWorker(
+        task, seed=seed, timeout=config.simulator_timeout, **settings(config))
     size = learner.action_size
     if size > driver.action_size(env.act_space['action']):
       return action_adapter.PaddedActions(env, size)

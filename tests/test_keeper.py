@@ -2,6 +2,7 @@
 
 import json
 import logging
+import resource
 import shutil
 
 import numpy as np
@@ -86,6 +87,20 @@ def test_last_two_and_the_best_are_kept(make, tmp_path):
   assert checkpoints.pick(tmp_path, 'best').name == 'ckpt-8'
   assert checkpoints.pick(tmp_path, 'last').name == 'ckpt-10'
   assert [facts['position'] for facts in second.last()] == [9, 10]
+
+
+def test_limit_of_files(make, tmp_path):
+  made = make(Learner(10_000))
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+  try:
+    with pytest.raises(OSError, match='File too large: .*ckpt-1'):
+      made.save({}, {})
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert names(tmp_path) == []
+  made.save({}, {})
+  assert names(tmp_path) == ['ckpt-1']
 
 
 def test_damaged_one_is_passed_over(make, tmp_path, caplog):

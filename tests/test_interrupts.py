@@ -1,0 +1,32 @@
+"""A signal ends a program whatever becomes of what its handler raises."""
+
+import subprocess
+import sys
+
+from coworld_tf import experiments
+
+# As an extension in C does in which a function in Python is called.
+CODE = """
+import os, signal
+from coworld_tf import interrupts
+with interrupts.raised():
+  try:
+    os.kill(os.getpid(), signal.SIGTERM)
+  except KeyboardInterrupt:
+    raise ValueError('Invalid bounding box') from None
+"""
+
+
+def run(code):
+  return subprocess.run(
+      [sys.executable, '-c', code], cwd=experiments.ROOT, text=True,
+      capture_output=True, timeout=60).stderr.splitlines()[-1]
+
+
+def test_error_of_an_extension():
+  assert run(CODE) == 'coworld_tf.interrupts.Stopped: SIGTERM'
+
+
+def test_error_without_a_signal():
+  code = CODE.replace('os.kill(os.getpid(), signal.SIGTERM)', 'int("x")')
+  assert run(code).startswith('ValueError: invalid literal for int')
