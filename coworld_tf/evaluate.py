@@ -12,6 +12,7 @@ has.
 import argparse
 import contextlib
 import json
+import os
 import pathlib
 import sys
 
@@ -99,8 +100,9 @@ def parse_arguments(argv=None):
   args = parser.parse_args(argv)
   if args.saved_model:
     args.saved_model = args.saved_model.expanduser()
-    out = args.saved_model.with_name(f'{args.saved_model.name}-evaluation')
-    args.out = (args.out or out).expanduser()
+    # Its name, even if it is given as '.'.
+    out = os.path.abspath(args.saved_model) + '-evaluation'
+    args.out = (args.out or pathlib.Path(out)).expanduser()
     return args
   args.logdir = args.logdir.expanduser()
   # RUN/evaluation is what the run is compared by.
@@ -118,6 +120,10 @@ def check(args):
       '--seed': (args.seed, 0, 2 ** 31 - 1),
       '--envs': (args.envs, 1, limits.ENVS),
       '--videos': (args.videos, 0, limits.STEPS)})
+  if args.saved_model and args.checkpoint != 'last':
+    raise ValueError(
+        f"--checkpoint: '{args.checkpoint}' is for --logdir; an exported "
+        'policy is of one checkpoint')
   files.check_links(args.out)
 
 

@@ -64,8 +64,10 @@ def export(args):
   Raises:
     ValueError, OSError, WorkerError: something is missing or in the way.
   """
+  # The folder is replaced, so nobody can be in it.
   if args.out.exists() and (
-      not args.out.is_dir() or any(args.out.iterdir())):
+      not args.out.is_dir() or any(args.out.iterdir())
+      or args.out.samefile('.')):
     raise ValueError(f'--out: {args.out} is in use; name a new folder')
   if args.batch < 1:
     raise ValueError(f'--batch is {args.batch}: must be at least 1')

@@ -33,16 +33,16 @@ def load(args):
     ValueError, FileNotFoundError: as artifact.check.
   """
   facts = artifact.check(args.saved_model)
-  kept = (
-      'task', 'method', 'training_seed', 'updates', 'checkpoint', 'settings')
   return lambda on_episode: play(args, on_episode), {
-      **{key: facts[key] for key in kept},
+      **{key: facts[key] for key in artifact.FACTS},
       'saved_model': str(args.saved_model)}
 
 
 def play(args, on_episode):
   """Plays in a process that cannot import the training code."""
   keys = 'episodes', 'envs', 'seed', 'videos'
+  # Simulators of the user's own may be found there.
+  paths = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
   with tempfile.TemporaryDirectory() as out, tempfile.TemporaryFile() as log:
     request = {key: getattr(args, key) for key in keys}
     request.update(
@@ -50,7 +50,7 @@ def play(args, on_episode):
         signature=artifact.SIGNATURES[args.mode], out=out)
     with subprocess.Popen(
         [sys.executable, str(PLAYER), json.dumps(request)], cwd=out,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)}, text=True,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}, text=True,
         stdout=subprocess.PIPE, stderr=log) as process:
       try:
         result = _read(process.stdout, pathlib.Path(out), on_episode)
