@@ -146,6 +146,10 @@ def load(config, args):
   space = methods.agent_spaces(config, simulators)[-1]
   learner, path = checkpoints.load_agent(
       config, args.logdir, images['image'], space, args.checkpoint)
+  if not (args.logdir / 'summary.json').exists():
+    print(
+        f'{args.logdir} is not finished; this is update '
+        f'{int(learner.updates)}', file=sys.stderr)
   return learner, methods.make_env(config, task(config), learner), path
 
 
@@ -160,10 +164,6 @@ def load_run(args):
   learner, make_env, path = load(config, args)
   from dreamerv2_base import agent
   updates = int(learner.updates)
-  if not (args.logdir / 'summary.json').exists():
-    print(
-        f'{args.logdir} is not finished; this is update {updates}',
-        file=sys.stderr)
 
   def play(on_episode):
     return evaluation.evaluate(

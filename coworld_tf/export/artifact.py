@@ -38,7 +38,7 @@ def check(directory):
         f'{METADATA}')
   facts = files.read_json(directory / METADATA)
   version = facts.get('format')
-  if version != FORMAT:
+  if type(version) is not int or version != FORMAT:
     raise ValueError(
         f'{directory}: has format version {version}, this program reads '
         f'{FORMAT}; export the run again')

@@ -22,8 +22,7 @@ def replacing(directory):
   After an exception nothing is left of it. Its checksums are written last.
   """
   directory = directory.resolve()  # Not a link that leads there.
-  temporary = directory.with_name(f'{directory.name}.tmp')
-  shutil.rmtree(temporary, ignore_errors=True)
+  temporary = directory.with_name(f'{directory.name}.{os.getpid()}.tmp')
   temporary.mkdir(parents=True)
   try:
     yield temporary
