@@ -27,7 +27,7 @@ def test_a_fault_of_each_group(tmp_path):
   path = tmp_path / 'faults.json'
   result = subprocess.run(
       [sys.executable, '-m', 'benchmarks.faults', '--rounds', '4', '--seed',
-       '190', '--faults', '1', '--methods', 'dreamerv2', '--out', path],
+       '2560', '--faults', '1', '--methods', 'dreamerv2', '--out', path],
       cwd=ROOT, capture_output=True, text=True, timeout=500)
   assert result.returncode == 0, result.stdout + result.stderr
   assert '4 rounds, 4 faults' in result.stdout
