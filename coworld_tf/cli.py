@@ -53,9 +53,11 @@ def full_disk():
   except OSError as error:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
       raise
+    # What is written to an open file fails without its name.
+    place = f': {error.filename}' if error.filename else ''
     print(
-        f'error: {error.strerror}: {error.filename}; the same command '
-        'continues once there is room', file=sys.stderr)
+        f'error: {error.strerror}{place}; the same command continues once '
+        'there is room', file=sys.stderr)
     sys.exit(2)
 
 
