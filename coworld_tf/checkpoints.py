@@ -76,6 +76,8 @@ def read(path):
     files.check_checksums(path)
     facts = files.read_json(path / FACTS)
     found = facts['format']
+    if not isinstance(facts['config'], dict):
+      raise ValueError(f'{path / FACTS}: damaged, config is no mapping')
   except (ValueError, KeyError) as error:
     raise Damaged(str(error)) from None
   if found != FORMAT:

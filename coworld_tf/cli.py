@@ -53,7 +53,7 @@ def full_disk():
   except OSError as error:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
       raise
-    # Unknown where a file was open before.
+    # What is written to an open file fails without its name.
     place = f': {error.filename}' if error.filename else ''
     print(
         f'error: {error.strerror}{place}; the same command continues once '

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import tensorflow as tf
 
-from coworld_tf import evaluate, seeds
+from coworld_tf import cli, evaluate, seeds
 from dreamerv2_base import agent
 from envs import driver, evaluation
 
@@ -90,7 +90,16 @@ class Evaluator:
 
 
 def last(logdir):
-  """Returns the last record of each policy by name."""
-  lines = (logdir / NAME).read_text().splitlines()
+  """Returns the last record of each policy by name.
+
+  Raises:
+    cli.Fault: the file is gone.
+  """
+  path = logdir / NAME
+  if not path.exists():
+    raise cli.Fault(
+        f'{path}: gone, and with it the results; the checkpoints can be '
+        'evaluated by python -m coworld_tf.evaluate')
+  lines = path.read_text().splitlines()
   # A later line of the same policy replaces an earlier one.
   return {record['policy']: record for record in map(json.loads, lines)}

@@ -43,7 +43,10 @@ def raised():
 
 @contextlib.contextmanager
 def delayed():
-  """Yields a list that the first signal is added to; the second raises."""
+  """Yields a list that the first signal is added to; the second raises.
+
+  The first raises at the end.
+  """
   received = []
   def handle(number, _):
     if received:
@@ -52,6 +55,8 @@ def delayed():
     received.append(number)
   with _handled(handle):
     yield received
+  if received:
+    raise Stopped(received[0])
 
 
 @contextlib.contextmanager

@@ -64,6 +64,10 @@ class Keeper:
     paths = checkpoints.kept(self.directory)
     if not paths:
       return None
+    if self.config.resume == 'never':
+      raise ValueError(
+          f'{self.directory}: holds checkpoints; choose another --logdir, or '
+          '--resume auto to continue their run')
     path, facts = _newest(paths)
     self._check(path, facts)
     try:
@@ -77,8 +81,7 @@ class Keeper:
     for other in paths[:paths.index(path)]:
       self._kept[other] = {'return': checkpoints.score(other)}
     self._kept[path] = facts
-    pending = (path / checkpoints.PENDING).read_text(encoding='utf-8')
-    return facts, json.loads(pending)
+    return facts, files.read_json(path / checkpoints.PENDING)
 
   def save(self, facts, pending, score=None):
     """Writes and verifies a checkpoint, then deletes what it replaces.

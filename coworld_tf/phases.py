@@ -50,8 +50,6 @@ class Phases:
       before = data.total_steps
       collector.prefill()
       return data.total_steps - before
-    # Without a checkpoint yet, there may be more than a restart knows of.
-    self.trainer.done = data.total_steps
     self._loop(block.amount // self.config.action_repeat, step, 'step')
     collector.agent.step.assign(data.total_steps)
 

@@ -59,6 +59,9 @@ class Trainer:
     facts, pending = self.keeper.restore() or (None, {})
     if facts:
       self._go_back(facts)
+    else:  # What no checkpoint knows is made again.
+      for collector in collectors:
+        collector.replay.cut(0)
     self.guard = faults.Guard(config, logdir, learner)
     for name in LOGS:
       logger.rewind(logdir / name, facts['logs'][name] if facts else 0)
@@ -71,6 +74,16 @@ class Trainer:
 
   def _go_back(self, facts):
     """Takes the position of a checkpoint, and drops what came after it."""
+    if not _like(facts, self._facts()):
+      raise ValueError(
+          f'{self.keeper.directory}: the newest checkpoint does not say where '
+          'the run stands; choose another --logdir')
+    if facts.get('dataset', self._dataset()) != self._dataset() and (
+        self.config.resume != 'force'):
+      raise ValueError(
+          f'offline_dir: {self.config.offline_dir} holds other episodes than '
+          f'the run in {self.logdir} learned from; give those, choose another '
+          '--logdir, or go on with --resume force')
     position = facts['position']
     self.block, self.done = position['block'], position['done']
     self.saved_done, self.seconds = self.done, position['seconds']
@@ -122,7 +135,8 @@ class Trainer:
       while self.block < len(self.blocks):
         self.phases(self.blocks[self.block])
         self.block, self.done = self.block + 1, 0
-        self.save()
+        with interrupts.delayed():  # The block would be made again.
+          self.save()
     finally:
       self.keeper.close()
       self.logger.close()
@@ -135,19 +149,12 @@ class Trainer:
     now = time.time()
     self.seconds += now - self.clock
     self.clock = now
-    paths = {name: self.logdir / name for name in LOGS}
-    for path in filter(lambda path: path.exists(), paths.values()):
-      files.sync(path)
-    self.keeper.save({
-        'position': {
-            'block': self.block, 'phase': self._phase(), 'done': self.done,
-            'updates': self._updates(), 'seconds': self.seconds},
-        'logs': {name: path.stat().st_size if path.exists() else 0
-                 for name, path in paths.items()},
-        'replays': {x.name: {
-            'episodes': x.replay.total_episodes,
-            'first_shard': x.replay.first_shard} for x in self.collectors},
-    }, self.logger.pending(), self.score)
+    for path in map(self.logdir.joinpath, LOGS):
+      if path.exists():
+        files.sync(path)
+    self.keeper.save(
+        {**self._facts(), 'dataset': self._dataset()}, self.logger.pending(),
+        self.score)
     for collector in self.collectors:
       collector.replay.drop_before(min(
           facts['replays'][collector.name]['first_shard']
@@ -185,7 +192,7 @@ class Trainer:
           LOG.info(
               '%s: %d %ss since the last checkpoint will be made again',
               self.label(), self.done - self.saved_done, unit)
-          raise interrupts.Stopped(signals[0])
+          break
     # The next block must not report the updates of this one.
     if self.logger.pending():
       self.write()
@@ -215,9 +222,34 @@ class Trainer:
       self.score = mean
     self.write()
 
+  def _facts(self):
+    """Where the run stands, for its checkpoint."""
+    paths = {name: self.logdir / name for name in LOGS}
+    return {
+        'position': {
+            'block': self.block, 'phase': self._phase(), 'done': self.done,
+            'updates': self._updates(), 'seconds': self.seconds},
+        'logs': {name: path.stat().st_size if path.exists() else 0
+                 for name, path in paths.items()},
+        'replays': {x.name: {
+            'episodes': x.replay.total_episodes,
+            'first_shard': x.replay.first_shard} for x in self.collectors}}
+
+  def _dataset(self):
+    """What tells the offline data from others, wherever they are."""
+    return self.target_replay.stats if self.target_replay else {}
+
   def _updates(self):
     return {name: int(agent.updates)
             for name, (agent, *_) in self.domains.items()}
 
   def _phase(self):
     return next((x.phase for x in self.blocks[self.block:]), FINISHED)
+
+
+def _like(value, example):
+  """Whether a value of a JSON file has the names and types of another."""
+  if isinstance(example, dict):
+    return isinstance(value, dict) and all(
+        _like(value.get(name), x) for name, x in example.items())
+  return type(value) is type(example)

@@ -27,6 +27,7 @@ def replacing(path):
     with temporary.open('r+b') as file:
       os.fsync(file.fileno())
     os.replace(temporary, path)
+    sync(path.parent)  # Or what is written next could be there before it.
   except OSError as error:
     error.filename = error.filename or str(path)  # Unknown to a full disk.
     raise

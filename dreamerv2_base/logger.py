@@ -16,8 +16,8 @@ import tqdm
 
 from dreamerv2_base import files
 
+LOG = logging.getLogger(__name__)
 FPS = 20
-# Their messages are for the people who run the programs.
 
 
 class Logger:
@@ -178,12 +178,14 @@ def read_metrics(path):
 def rewind(path, size):
   """Cuts a log back to a size in bytes, where a resumed run goes on.
 
-  A last line that is incomplete then goes as well.
+  A last line that is incomplete then goes as well. What is missing is told.
   """
   path = pathlib.Path(path)
-  if not path.exists():
-    return
-  data = path.read_bytes()
+  data = path.read_bytes() if path.exists() else b''
+  if len(data) < size:
+    LOG.warning(
+        'warning: %s: %d of the %d bytes that the checkpoint knows are gone',
+        path, size - len(data), size)
   end = data.rfind(b'\n', 0, size) + 1
   if end < len(data):
     os.truncate(path, end)

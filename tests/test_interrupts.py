@@ -23,6 +23,16 @@ def run(code):
       capture_output=True, timeout=60).stderr.splitlines()[-1]
 
 
+DELAYED = """
+import os, signal
+from coworld_tf import interrupts
+with interrupts.raised():
+  with interrupts.delayed():
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.write(2, b'saved: ')
+"""
+
+
 def test_error_of_an_extension():
   assert run(CODE) == 'coworld_tf.interrupts.Stopped: SIGTERM'
 
@@ -30,3 +40,11 @@ def test_error_of_an_extension():
 def test_error_without_a_signal():
   code = CODE.replace('os.kill(os.getpid(), signal.SIGTERM)', 'int("x")')
   assert run(code).startswith('ValueError: invalid literal for int')
+
+
+def test_delayed_until_something_is_done():
+  process = subprocess.run(
+      [sys.executable, '-c', DELAYED], cwd=experiments.ROOT, text=True,
+      capture_output=True, timeout=60)
+  assert process.stderr.startswith('saved: Traceback')
+  assert process.stderr.endswith('.Stopped: SIGTERM\n')

@@ -141,6 +141,8 @@ def test_other_configuration_is_refused_unless_forced(make, tmp_path):
   with pytest.raises(ValueError, match="seed '0' instead of '1', discount '0"):
     make(seed=1, discount=0.5).restore()
   assert restored(make(seed=1, discount=0.5, resume='force')) == 1
+  with pytest.raises(ValueError, match='checkpoints: holds checkpoints; '):
+    make(resume='never').restore()
   with pytest.raises(ValueError, match='--resume force cannot change'):
     make(Learner(4), resume='force').restore()
 

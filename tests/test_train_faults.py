@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from coworld_tf import inputs, keeper, methods
-from dreamerv2_base import flags, logger
+from dreamerv2_base import files, flags, logger, store
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -37,8 +38,8 @@ def train(dataset, logdir, *args):
       capture_output=True, text=True, timeout=280)
 
 
-def trainer(dataset, logdir):
-  config = flags.parse(arguments(dataset, logdir), ROOT / 'configs')
+def trainer(dataset, logdir, *args):
+  config = flags.parse(arguments(dataset, logdir, *args), ROOT / 'configs')
   return methods.build(config, logdir, inputs.open_dataset(config))
 
 
@@ -104,3 +105,31 @@ def test_poisoned_checkpoint_stops_at_the_start(
   stopped(
       result, 'not finite at start: variables: target.ac.actor.',
       str(logdir / 'faults' / 'start.json'), 'older checkpoint')
+
+
+def test_other_data_are_refused_unless_forced(dataset, tmp_path):
+  logdir, other = tmp_path / 'run', tmp_path / 'other'
+  start = trainer(dataset, logdir)
+  start.save()
+  start.keeper.close()
+  shutil.copytree(dataset, other)
+  trainer(other, logdir).keeper.close()  # The same in another place.
+  store.remove(other, {0})
+  with pytest.raises(ValueError, match=f'{other} holds other episodes than'):
+    trainer(other, logdir)
+  trainer(other, logdir, '--resume', 'force').keeper.close()
+
+
+@pytest.mark.parametrize('position', [5, {'block': 'x'}])
+def test_checkpoint_of_a_stranger(dataset, tmp_path, position):
+  logdir = tmp_path / 'run'
+  start = trainer(dataset, logdir)
+  start.save()
+  start.keeper.close()
+  path, = (logdir / 'checkpoints').glob('ckpt-*')
+  facts = files.read_json(path / 'checkpoint.json')
+  (path / 'checkpoint.json').write_text(
+      json.dumps({**facts, 'position': position}))
+  files.write_checksums(path)
+  with pytest.raises(ValueError, match='does not say where the run stands'):
+    trainer(dataset, logdir)

@@ -69,10 +69,11 @@ def test_half_written_line(plain, tmp_path):
   assert [x['loss'] for x in logger.read_metrics(path)] == [1.0, 3.0]
 
 
-def test_rewind(tmp_path):
+def test_rewind(tmp_path, caplog):
   path = tmp_path / 'metrics.jsonl'
   logger.rewind(path, 2)
   assert not path.exists()
+  assert '2 of the 2 bytes that the checkpoint knows' in caplog.text
   lines = b'{"step": 1}\n', b'{"step": 2}\n', b'{"step": 3'
   sizes = {0: 0, 11: 0, 12: 1, 23: 1, 24: 2, 30: 2, 99: 2}
   for size, count in sizes.items():

@@ -123,7 +123,8 @@ def test_rows_are_on_disk_before_the_index(tmp_path, monkeypatch):
     data.append(stored.make_episode(0))
     # The names of new files as well.
     names = [name for name, _ in synced]
-    assert names[:3] == ['index.jsonl.tmp', 'shard-00000', tmp_path.name]
+    assert names[:4] == [
+        'index.jsonl.tmp', tmp_path.name, 'shard-00000', tmp_path.name]
     synced.clear()
     data.append(stored.make_episode(1))
   paths = [*(tmp_path / 'shard-00000' / f'{key}.bin' for key in data.keys),
