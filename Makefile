@@ -45,7 +45,8 @@ lock: | $(BIN)/python  ## Resolve setup.py into requirements.lock again
 	  --custom-compile-command 'make lock' setup.py -o requirements.lock
 
 clean:  ## Remove .venv and everything else that make and Python created
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .pytest_cache \
+	  .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Old versions of pip, as Python 3.10 brings, trip over extras in lock files.

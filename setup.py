@@ -39,6 +39,9 @@ setuptools.setup(
     extras_require={
         'gpu': ['tensorflow[and-cuda]>=2.16,<2.22'],
         'dev': [
+            'ai-edge-litert>=2.3,<2.4',  # These two run exported policies.
+            'backports.strenum<1.3',  # LiteRT's; later ones end at 3.10.
+            'jaxlib>=0.6.2,<0.11',
             'hypothesis>=6.100', 'pytest>=8', 'pytest-timeout>=2.3',
             'ruff>=0.6'],
     },

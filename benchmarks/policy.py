@@ -21,10 +21,11 @@ import time
 import gymnasium
 import numpy as np
 import tensorflow as tf
+from ai_edge_litert import interpreter
 
 from benchmarks import machine
 from coworld_tf import cli
-from coworld_tf.export import policy
+from coworld_tf.export import policy, tflite
 from dreamerv2_base import agent, files, flags, logger, progress
 from dreamerv2_base import config as configs
 
@@ -32,8 +33,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks' / 'results' / 'policy.json'
 ACTIONS = gymnasium.spaces.Box(-1, 1, (6,), np.float32)
 FLOOR = 'bare products'
-# Of the SavedModel, {batch: what is at most allowed}.
-RATIO, MILLISECONDS = {64: 1.5}, {1: 5}
+# What is allowed to the SavedModel, {batch: limit}. The second is in time of
+# processors, as other programs would count in any other.
+RATIOS, MICROSECONDS = {64: 1.5}, {1: 5000}
 
 
 def main(argv=None):
@@ -78,9 +80,9 @@ def threads():
 def measure(config, batches, rounds, seconds):
   """Returns {batch: {contender: row}}.
 
-  In a row, per call: median and least microseconds, those of processors,
-  which is what an idle machine with one core would take, and the ratios of
-  the first and of the last to the bare products.
+  In a row, per call: median and least microseconds, those of processors, all
+  cores together, and the ratios of the first and of the last to the bare
+  products.
   """
   images = gymnasium.spaces.Box(0, 255, (config.size,) * 2 + (3,), np.uint8)
   live, eager = [
@@ -91,9 +93,12 @@ def measure(config, batches, rounds, seconds):
   with tempfile.TemporaryDirectory() as directory:
     signatures = exported.signatures()
     tf.saved_model.save(exported.module(), directory, {
-        key: signatures[key] for key in ('serving_default', 'initial_state')})
+        key: signatures[key] for key in tflite.SIGNATURES})
     loaded = tf.saved_model.load(directory)
-    lite = convert(directory)
+    tflite.write(pathlib.Path(directory))
+    # Told how many threads, as it would take one.
+    lite = interpreter.Interpreter(
+        os.path.join(directory, tflite.NAME), num_threads=threads())
   for batch in batches:
     image = np.random.default_rng(0).integers(
         0, 256, (batch, *images.shape), np.uint8)
@@ -129,17 +134,9 @@ def act_saved(signatures, image):
   return step
 
 
-def convert(directory):
-  """Returns an interpreter of a SavedModel's policy as TFLite."""
-  converter = tf.lite.TFLiteConverter.from_saved_model(
-      directory, signature_keys=['serving_default'])
-  return tf.lite.Interpreter(
-      model_content=converter.convert(), num_threads=threads())
-
-
-def act_lite(interpreter, image):
+def act_lite(lite, image):
   """Returns a function that makes a step with a TFLite interpreter."""
-  runner = interpreter.get_signature_runner('serving_default')
+  runner = lite.get_signature_runner('serving_default')
   inputs = {
       key: np.zeros([len(image), *x['shape_signature'][1:]], x['dtype'])
       for key, x in runner.get_input_details().items()}
@@ -248,14 +245,14 @@ def misses(batches):
   lines = []
   for batch, rows in batches.items():
     row = rows['SavedModel']
-    if row['ratio'] > RATIO.get(batch, np.inf):
+    if row['ratio'] > RATIOS.get(batch, np.inf):
       lines.append(
           f"batch {batch}: SavedModel takes {row['ratio']} times the bare "
-          f'products, not at most {RATIO[batch]}')
-    if row['microseconds'] > 1000 * MILLISECONDS.get(batch, np.inf):
+          f'products, not at most {RATIOS[batch]}')
+    if row['cpu'] > MICROSECONDS.get(batch, np.inf):
       lines.append(
-          f"batch {batch}: SavedModel takes {row['microseconds']} us per "
-          f'call, not at most {1000 * MILLISECONDS[batch]}')
+          f"batch {batch}: SavedModel takes {row['cpu']} us of processors, "
+          f'not at most {MICROSECONDS[batch]}')
   return lines
 
 

@@ -1,8 +1,15 @@
 """Batches of a run, which continue their streams of random numbers."""
 
+import builtins
+import re
 import time
 
-from coworld_tf import seeds
+import tensorflow as tf
+
+from coworld_tf import cli, seeds
+
+# What TensorFlow makes of an exception of Python.
+CAUSE = re.compile(r'(\w*Error): (.*)')
 
 
 class Batches:
@@ -28,6 +35,9 @@ class Batches:
       prefetch: batches drawn ahead of time, 0 for a replay that grows.
       *stream: as for `seeds.make`.
       batch: sequences of each, 0 for as many as configured.
+
+    Raises:
+      cli.Fault: files have vanished or cannot be read any more.
     """
     dataset = self.config.dataset
     batches = iter(replay.dataset(
@@ -35,6 +45,15 @@ class Batches:
         seeds.make(self.config.seed, *stream), int(start), prefetch))
     while True:
       begin = time.time()
-      found = next(batches)
+      try:
+        found = next(batches)
+      except tf.errors.OpError as error:
+        cause = CAUSE.search(error.message)
+        if not cause or not issubclass(
+            getattr(builtins, cause[1], Exception), (OSError, ValueError)):
+          raise
+        raise cli.Fault(
+            f'a batch cannot be read: {cause[2]}; the same command continues '
+            'once the files are as they were') from None
       self.waited += time.time() - begin
       yield found

@@ -7,7 +7,6 @@
     SHA256SUMS               of all these, for sha256sum --check
 """
 
-import json
 import pathlib
 import re
 
@@ -75,9 +74,9 @@ def read(path):
   """
   try:
     files.check_checksums(path)
-    facts = json.loads((path / FACTS).read_text(encoding='utf-8'))
+    facts = files.read_json(path / FACTS)
     found = facts['format']
-  except (ValueError, KeyError, TypeError) as error:
+  except (ValueError, KeyError) as error:
     raise Damaged(str(error)) from None
   if found != FORMAT:
     raise ValueError(
@@ -89,9 +88,10 @@ def read(path):
 def score(path):
   """Returns the mean return of a checkpoint, None without an evaluation."""
   try:
-    return json.loads((path / FACTS).read_text(encoding='utf-8'))['return']
-  except (OSError, ValueError, KeyError, TypeError):
+    value = files.read_json(path / FACTS).get('return')
+  except (OSError, ValueError):
     return None
+  return value if isinstance(value, (int, float)) else None
 
 
 def best(scores):

@@ -12,6 +12,7 @@ has.
 import argparse
 import contextlib
 import json
+import os
 import pathlib
 import sys
 
@@ -99,8 +100,9 @@ def parse_arguments(argv=None):
   args = parser.parse_args(argv)
   if args.saved_model:
     args.saved_model = args.saved_model.expanduser()
-    out = args.saved_model.with_name(f'{args.saved_model.name}-evaluation')
-    args.out = (args.out or out).expanduser()
+    # Its name, even if it is given as '.'.
+    out = os.path.abspath(args.saved_model) + '-evaluation'
+    args.out = (args.out or pathlib.Path(out)).expanduser()
     return args
   args.logdir = args.logdir.expanduser()
   # RUN/evaluation is what the run is compared by.
@@ -118,6 +120,10 @@ def check(args):
       '--seed': (args.seed, 0, 2 ** 31 - 1),
       '--envs': (args.envs, 1, limits.ENVS),
       '--videos': (args.videos, 0, limits.STEPS)})
+  if args.saved_model and args.checkpoint != 'last':
+    raise ValueError(
+        f"--checkpoint: '{args.checkpoint}' is for --logdir; an exported "
+        'policy is of one checkpoint')
   files.check_links(args.out)
 
 
@@ -140,6 +146,10 @@ def load(config, args):
   space = methods.agent_spaces(config, simulators)[-1]
   learner, path = checkpoints.load_agent(
       config, args.logdir, images['image'], space, args.checkpoint)
+  if not (args.logdir / 'summary.json').exists():
+    print(
+        f'{args.logdir} is not finished; this is update '
+        f'{int(learner.updates)}', file=sys.stderr)
   return learner, methods.make_env(config, task(config), learner), path
 
 
@@ -154,10 +164,6 @@ def load_run(args):
   learner, make_env, path = load(config, args)
   from dreamerv2_base import agent
   updates = int(learner.updates)
-  if not (args.logdir / 'summary.json').exists():
-    print(
-        f'{args.logdir} is not finished; this is update {updates}',
-        file=sys.stderr)
 
   def play(on_episode):
     return evaluation.evaluate(

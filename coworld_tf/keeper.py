@@ -4,6 +4,7 @@ A checkpoint gets its name once it is on disk and was read again. The last two
 are kept, and that of the best evaluation; the others go only then.
 """
 
+import contextlib
 import errno
 import json
 import logging
@@ -18,6 +19,7 @@ from dreamerv2_base import files
 
 LOG = logging.getLogger(__name__)
 LAST = 2  # That are kept, whatever their return.
+LOCK = 'run.lock'
 # What TensorFlow makes of a full disk and of a limit of files.
 FULL = {
     tf.errors.ResourceExhaustedError: errno.ENOSPC,
@@ -38,17 +40,25 @@ class Keeper:
     self.directory, self.config = directory, config
     self.variables = tf.train.Checkpoint(learner=learner)
     self._kept = {}  # Path: facts, oldest first.
+    self._lock = contextlib.ExitStack()
 
   def restore(self):
-    """Restores the newest checkpoint that is whole.
+    """Restores the newest checkpoint that is whole; locks the directory.
 
     Returns:
       Its facts and pending metrics, or None if there are no checkpoints.
 
     Raises:
-      ValueError: none is whole, or it belongs to another configuration or
-        version.
+      ValueError: none is whole, it belongs to another configuration or
+        version, or another process is at work.
     """
+    self.directory.mkdir(parents=True, exist_ok=True)
+    try:
+      self._lock.enter_context(files.locked(self.directory / LOCK))
+    except BlockingIOError:
+      raise ValueError(
+          f'{self.directory.parent}: another process is training there'
+      ) from None
     for path in self.directory.glob(f'{checkpoints.NAME}*.tmp'):
       shutil.rmtree(path)
     paths = checkpoints.kept(self.directory)
@@ -89,7 +99,7 @@ class Keeper:
         'format': checkpoints.FORMAT, **facts, 'return': score,
         'config': self.config.to_dict(), 'tensorflow': tf.__version__}
     temporary = path.with_name(f'{path.name}.tmp')
-    temporary.mkdir(parents=True)
+    temporary.mkdir()
     try:
       self._write(temporary, facts, pending)
       if path.exists():  # Damaged, and passed over by `restore`.
@@ -103,6 +113,10 @@ class Keeper:
     files.sync(self.directory)
     self._kept[path] = facts
     self._drop()
+
+  def close(self):
+    """Lets another process continue the run."""
+    self._lock.close()
 
   def last(self):
     """Returns the facts of those that a run may have to go back to."""

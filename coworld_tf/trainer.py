@@ -124,6 +124,7 @@ class Trainer:
         self.block, self.done = self.block + 1, 0
         self.save()
     finally:
+      self.keeper.close()
       self.logger.close()
       for collector in self.collectors:
         collector.close()

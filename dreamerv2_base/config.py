@@ -8,7 +8,7 @@ import re
 import sys
 
 from ruamel import yaml
-from ruamel.yaml import comments, composer, events
+from ruamel.yaml import comments, composer
 
 from dreamerv2_base import files
 
@@ -70,14 +70,14 @@ class Config(collections.abc.Mapping):
 
 
 class _Composer(composer.Composer):
-  """Refuses aliases, which can stand for any amount of text, and tags."""
+  """Refuses tags, and aliases, which can stand for any amount of text."""
 
   def compose_node(self, parent, index):
     event = self.parser.peek_event()
-    if isinstance(event, events.AliasEvent) or event.tag:
+    if event.anchor or event.tag:
       raise composer.ComposerError(
-          None, None, 'aliases (*) and tags (!) are not read here, write the '
-          'value itself', event.start_mark)
+          None, None, 'anchors (&), aliases (*) and tags (!) are not read '
+          'here, write the value itself', event.start_mark)
     return super().compose_node(parent, index)
 
 

@@ -64,7 +64,8 @@ class Driver:
 
     Args:
       policy: `policy(obs, state) -> (outputs, state)` with obs a dict of
-        [n, ...] arrays, outputs['action'] [n, A], and state None at first.
+        [n, ...] arrays, outputs['action'] [n, A], or [n] for choices by
+        number, and state None at first.
         Rows of idle environments repeat their last observation.
       steps: agent steps over all environments.
       episodes: finished episodes over all environments.

@@ -77,11 +77,11 @@ class Worker:
 
     What a seed does is said in `simulator.Simulator.reset`.
     """
+    promise = self._call('reset', seed)
     # A simulator may print without end; the process shares the position.
     if os.fstat(self._log.fileno()).st_size > 2 ** 20:
       self._log.seek(0)
       self._log.truncate()
-    promise = self._call('reset', seed)
     if seed is not None:
       self._name = f'{self._task} (seed {seed})'
     return promise() if blocking else promise
@@ -169,6 +169,7 @@ class RestartingWorker:
     self._task, self._seed, self._settings = task, seed, settings
     self._restarts = 0
     self._failures = 0  # Since the last complete episode.
+    self._wanted = None  # The last seed that was asked for.
     self._episode = None  # Seed of the episode.
     self._actions = []  # Of the episode, if it has a seed.
     self._obs = None  # The last one.
@@ -183,6 +184,9 @@ class RestartingWorker:
     without a complete episode another one, derived from it, is used, since the
     simulator might fail with this one every time.
     """
+    if seed != self._wanted:
+      # Whatever came before is over, though it may have been cut off.
+      self._failures, self._wanted = 0, seed
     promise = self._begin(seed)
     def wait():
       obs = self._answer(promise)

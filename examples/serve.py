@@ -30,12 +30,13 @@ def tensor(name, value, spec):
   if array.dtype.kind not in KINDS[spec.dtype.name] or (
       not spec.shape.is_compatible_with(array.shape)):
     raise ValueError(f'{wanted}, is {array.dtype} {list(array.shape)}')
-  exact = array.astype(spec.dtype.as_numpy_dtype)
-  if array.dtype.kind == 'i' and (array != exact).any():
+  with np.errstate(over='ignore'):
+    cast = array.astype(spec.dtype.as_numpy_dtype)
+  if not np.allclose(cast, array, rtol=1e-6, equal_nan=True):
     raise ValueError(f'{wanted}, which cannot hold all of its numbers')
   if name == 'batch' and not 0 < array <= STATES:
     raise ValueError(f"'batch' must be from 1 to {STATES}, is {array}")
-  return tf.constant(exact)
+  return tf.constant(cast)
 
 
 def predict(signatures, request):
@@ -82,8 +83,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         raise ValueError(f"'Content-Length' must be from 0 to {BYTES}")
       request = json.loads(self.rfile.read(size))
       outputs = predict(self.server.signatures, request)
-    except (ValueError, RecursionError, tf.errors.OpError) as error:
-      return self.send_error(400, str(error).partition('\n')[0])
+    except (ValueError, RecursionError) as error:
+      return self.send_error(400, str(error))
     self.answer(200, {'outputs': outputs})
 
   def send_error(self, code, message=None, explain=None):

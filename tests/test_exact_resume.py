@@ -21,14 +21,15 @@ FLAGS = (
     '--configs {} debug --task dummy_2 --source_task dummy_3 --target_task '
     'dummy_2 --dataset.length 3 --dataset.batch 2 --imag_horizon 2 '
     '--time_limit 7 --log_every 3 --train_every 4 --schedule.prefill 14 '
-    '--schedule.source_steps 10 --schedule.target_steps 8 '
-    '--schedule.model_updates 2 --rssm.ensemble 2 --evaluation.envs 1 '
-    '--evaluation.final_episodes 1')
-# How a run ends before its time, again and again.
-ENDS = {
-    'coworld': [signal.SIGKILL, signal.SIGKILL],
-    'dreamerv2 --schedule.source_pretrain 2': [signal.SIGTERM],
-    'offline_dv2': [signal.SIGINT]}
+    '--schedule.target_steps 8 --schedule.model_updates 2 --rssm.ensemble 2 '
+    '--evaluation.envs 1 --evaluation.final_episodes 1')
+# Further flags, seconds between checkpoints, how it ends before its time.
+CASES = {
+    'coworld': ('--schedule.source_steps 10', 0, 2 * [signal.SIGKILL]),
+    'dreamerv2': (
+        '--schedule.source_pretrain 2 --schedule.source_steps 18', 1000,
+        [signal.SIGKILL]),
+    'offline_dv2': ('', 0, [signal.SIGTERM])}
 # Changes with every start of a process.
 CLOCKS = 'seconds', 'time'
 
@@ -72,7 +73,8 @@ def assert_same_run(one, other):
   assert first['position'] == second['position']
   assert first['replays'] == second['replays']
   for name in first['replays']:
-    stores = [path / f'{name}_episodes' for path in (one, other)]
+    folder = name.replace('source', 'source_episodes')
+    stores = [path / folder for path in (one, other)]
     first, second = [x.joinpath(store.INDEX).read_bytes() for x in stores]
     assert first == second  # With the checksums of all rows.
     for directory in stores:
@@ -80,20 +82,20 @@ def assert_same_run(one, other):
       assert not any(map(data.verify, data.episodes))
 
 
-@pytest.mark.parametrize('method', ENDS)
+@pytest.mark.parametrize('method', CASES)
 def test_ended_at_any_moment(method, dataset, tmp_path):
-  name, *further = method.split()
-  argv = [*FLAGS.format(name).split(), *further, '--offline_dir', dataset]
+  flags, every, signals = CASES[method]
+  argv = [*FLAGS.format(method).split(), *flags.split(), '--offline_dir',
+          dataset]
   whole, ended = tmp_path / 'whole', tmp_path / 'ended'
   process = training.start([*argv, '--logdir', whole])
   process.join()
   assert process.exitcode == 0
-  total = count_lines(whole)
   # With other moments of saving, which must not matter either.
-  argv += ['--logdir', ended, '--checkpoint_every', 0]
-  for number in ENDS[method]:
+  argv += ['--logdir', ended, '--checkpoint_every', every]
+  for number in signals:
     process = training.start(argv)
-    wait_for(random.randrange(1, total - 1), ended)
+    wait(whole, ended, every)
     os.kill(process.pid, number)
     process.join()
     killed = number == signal.SIGKILL
@@ -104,15 +106,19 @@ def test_ended_at_any_moment(method, dataset, tmp_path):
   assert_same_run(whole, ended)
 
 
-def count_lines(logdir):
-  path = logdir / 'metrics.jsonl'
-  return len(path.read_bytes().splitlines()) if path.exists() else 0
+def wait(whole, ended, every):
+  """Returns at a random moment, or where most is left without checkpoint."""
+  if every:
+    # Two of random actions, three of the first block, two of the second.
+    wait_for(1 + 2 + 3 + 2, ended / 'source_episodes' / store.INDEX)
+    return
+  lines = (whole / 'metrics.jsonl').read_bytes().count(b'\n')
+  wait_for(random.randrange(1, lines - 1), ended / 'metrics.jsonl')
+  time.sleep(random.uniform(0, 0.5))
 
 
-def wait_for(lines, logdir):
-  """Returns some time after so many lines of metrics, at most a unit."""
+def wait_for(lines, path):
   deadline = time.time() + 200
-  while count_lines(logdir) < lines:
+  while not path.exists() or path.read_bytes().count(b'\n') < lines:
     assert time.time() < deadline
     time.sleep(0.02)
-  time.sleep(random.uniform(0, 0.5))

@@ -24,10 +24,15 @@ class Learner(tf.Module):
 
 @pytest.fixture
 def make(tmp_path, make_config):
+  made = []
   def make(learner=None, **override):
-    return keeper.Keeper(
+    for before in made:
+      before.close()
+    (tmp_path / 'checkpoints').mkdir(exist_ok=True)
+    made.append(keeper.Keeper(
         tmp_path / 'checkpoints', learner or Learner(),
-        make_config(override))
+        make_config(override)))
+    return made[-1]
   return make
 
 
@@ -39,7 +44,8 @@ def write(made, scores):
 
 
 def names(tmp_path):
-  return sorted(path.name for path in (tmp_path / 'checkpoints').iterdir())
+  return sorted(
+      path.name for path in (tmp_path / 'checkpoints').glob('ckpt-*'))
 
 
 def restored(made):
@@ -52,8 +58,18 @@ def restored(made):
 
 
 def test_nothing_to_restore(make, tmp_path):
-  assert make().restore() is None
-  assert not (tmp_path / 'checkpoints').exists()
+  assert make().restore() is None and names(tmp_path) == []
+
+
+def test_one_process_at_a_time(make, tmp_path, make_config):
+  first = make()
+  first.restore()
+  second = keeper.Keeper(first.directory, Learner(), make_config())
+  with pytest.raises(ValueError, match=f'{tmp_path}: another process is tra'):
+    second.restore()
+  first.close()
+  second.restore()
+  second.close()
 
 
 def test_last_two_and_the_best_are_kept(make, tmp_path):

@@ -1,14 +1,17 @@
 """train.py as a process without the seconds that loading TensorFlow takes."""
 
 import multiprocessing
+import pathlib
+import runpy
 import sys
 
-import train
+PROGRAM = pathlib.Path(__file__).resolve().parents[1] / 'train.py'
 
 
 def main(argv):
-  """Ends the process with the status of the program."""
-  sys.exit(train.main(argv))
+  """Runs the program as a command would."""
+  sys.argv = [str(PROGRAM), *argv]
+  runpy.run_path(str(PROGRAM), run_name='__main__')
 
 
 def start(argv):

@@ -64,16 +64,23 @@ def export(args):
   Raises:
     ValueError, OSError, WorkerError: something is missing or in the way.
   """
+  # The folder is replaced, so nobody can be in it.
   if args.out.exists() and (
-      not args.out.is_dir() or any(args.out.iterdir())):
+      not args.out.is_dir() or any(args.out.iterdir())
+      or args.out.samefile('.')):
     raise ValueError(f'--out: {args.out} is in use; name a new folder')
+  if args.logdir.resolve() / 'checkpoints' in args.out.resolve().parents:
+    raise ValueError(f'--out: {args.out} is among checkpoints; name another')
   if args.batch < 1:
     raise ValueError(f'--batch is {args.batch}: must be at least 1')
   config = checkpoints.read_config(args.logdir)
+  with cli.quiet_loading():
+    from coworld_tf import methods
+    from coworld_tf.export import policy, saved_model, tflite
+  if 'tflite' in args.formats:
+    tflite.check(config)
   learner, _, path = evaluate.load(config, args)
   task = evaluate.task(config)
-  from coworld_tf import methods
-  from coworld_tf.export import policy, saved_model
   with worker.Worker(task, native=True, **methods.settings(config)) as env:
     images, space = env.obs_space['image'], env.act_space['action']
   exported = policy.Policy(learner, images, space)
@@ -86,10 +93,9 @@ def export(args):
   return artifact.check(args.out)
 
 
-def write_tflite(folder, _, config, exported):
+def write_tflite(folder, *_):
   """Adds policy.tflite."""
   from coworld_tf.export import tflite
-  tflite.check(config)
   tflite.write(folder)
 
 

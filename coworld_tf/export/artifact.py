@@ -10,6 +10,10 @@ from dreamerv2_base import files
 # Raised whenever an older reader would misunderstand a folder.
 FORMAT = 1
 METADATA = 'metadata.json'
+# What evaluations tell of a policy, and the types of these facts.
+FACTS = {
+    'task': str, 'method': str, 'training_seed': int, 'updates': int,
+    'checkpoint': str, 'settings': dict}
 # Mode of a policy, see dreamerv2_base.agent.Agent -> signature.
 SIGNATURES = {
     'eval': 'evaluate', 'train': 'sample', 'mode': 'serving_default'}
@@ -34,9 +38,14 @@ def check(directory):
         f'{METADATA}')
   facts = files.read_json(directory / METADATA)
   version = facts.get('format')
-  if version != FORMAT:
+  if type(version) is not int or version != FORMAT:
     raise ValueError(
         f'{directory}: has format version {version}, this program reads '
         f'{FORMAT}; export the run again')
+  for key, kind in FACTS.items():
+    if not isinstance(facts.get(key), kind):
+      raise ValueError(
+          f"{directory / METADATA}: '{key}' is missing or of another type; "
+          'export the run again')
   files.check_checksums(directory)
   return facts

@@ -10,10 +10,11 @@ project. Its argument is a JSON object:
     envs         simulators side by side
     seed         of simulators and policy
     videos       number of episodes whose images are kept
-    out          folder for the images, image-<number>.npy
+    out          folder for the images, image-<number>.npy, and at the end
+                 result.json with returns, lengths and successes, see
+                 `envs.evaluation`
 
-Each episode gives an empty line on standard output. The last line has returns,
-lengths and successes, see `envs.evaluation`.
+Each episode gives a line `episode` on standard output.
 """
 
 import json
@@ -60,7 +61,7 @@ def main(
     number = next(numbers, None)
     if number is not None:
       np.save(out / f'image-{number}.npy', episode['image'])
-    print(flush=True)
+    print('episode', flush=True)
 
   result = evaluation.evaluate(
       lambda seed: worker.RestartingWorker(
@@ -68,7 +69,7 @@ def main(
       lambda _: Policy(saved_model, signature, seed),
       episodes, envs, seed, [show])
   del result['video']
-  print(json.dumps(result))
+  (out / 'result.json').write_text(json.dumps(result))
 
 
 if __name__ == '__main__':

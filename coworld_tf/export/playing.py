@@ -33,16 +33,16 @@ def load(args):
     ValueError, FileNotFoundError: as artifact.check.
   """
   facts = artifact.check(args.saved_model)
-  kept = (
-      'task', 'method', 'training_seed', 'updates', 'checkpoint', 'settings')
   return lambda on_episode: play(args, on_episode), {
-      **{key: facts[key] for key in kept},
+      **{key: facts[key] for key in artifact.FACTS},
       'saved_model': str(args.saved_model)}
 
 
 def play(args, on_episode):
   """Plays in a process that cannot import the training code."""
   keys = 'episodes', 'envs', 'seed', 'videos'
+  # Simulators of the user's own may be found there.
+  paths = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
   with tempfile.TemporaryDirectory() as out, tempfile.TemporaryFile() as log:
     request = {key: getattr(args, key) for key in keys}
     request.update(
@@ -50,27 +50,25 @@ def play(args, on_episode):
         signature=artifact.SIGNATURES[args.mode], out=out)
     with subprocess.Popen(
         [sys.executable, str(PLAYER), json.dumps(request)], cwd=out,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)}, text=True,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}, text=True,
         stdout=subprocess.PIPE, stderr=log) as process:
       try:
-        result = _read(process.stdout, pathlib.Path(out), on_episode)
+        # Libraries may print other lines.
+        episodes = (line for line in process.stdout if line == 'episode\n')
+        for number, _ in enumerate(episodes):
+          path = pathlib.Path(out) / f'image-{number}.npy'
+          image = np.load(path) if path.exists() else None
+          on_episode({'image': image}, number)
+        process.wait()
       finally:
         process.terminate()
-    if result is None:
+    result = pathlib.Path(out) / 'result.json'
+    if process.returncode == 0 and result.exists():
+      return json.loads(result.read_text())
+    reason = f'status {process.returncode}'
+    if process.returncode > 0:
       log.seek(0)
       words = log.read().decode(errors='replace').strip().splitlines()
-      raise PlayerError(
-          f"{args.saved_model}: the player ended with status "
-          f"{process.returncode}: {' '.join(words[-1:])}")
-  return result
-
-
-def _read(lines, out, on_episode):
-  """Returns the last line, or None if it is missing."""
-  for number, line in enumerate(lines):
-    if line.strip():
-      return json.loads(line)
-    path = out / f'image-{number}.npy'
-    image = np.load(path) if path.exists() else None
-    on_episode({'image': image}, number)
-  return None
+      reason += f": {' '.join(words[-1:])}"
+    raise PlayerError(
+        f'{args.saved_model}: the player ended early, {reason}')

@@ -72,14 +72,15 @@ class Policy:
   def state_spec(self, batch):
     """Returns name -> tf.TensorSpec of the state."""
     shapes = {
-        key: x.shape[1:] for key, x in self._initial(1).items()}
+        key: x.shape[1:] for key, x in self.initial_state(1).items()}
     return {
         key: tf.TensorSpec([batch, *shape], tf.float32, key)
         for key, shape in shapes.items()}
 
   def initial_state(self, batch):
     """Returns the state before the first step; is_first does the same."""
-    return self._initial(batch)
+    latent, action = self.agent.initial(batch)
+    return self._state(latent, action)
 
   def value(self, deter, stoch):
     """Returns the critic's value of states, {'value': [B]}."""
@@ -93,10 +94,6 @@ class Policy:
     """
     image = self.agent.wm.heads['decoder'](self._feat(deter, stoch))['image']
     return {'image': tf.clip_by_value(image.mode() + 0.5, 0.0, 1.0)}
-
-  def _initial(self, batch):
-    latent, action = self.agent.initial(batch)
-    return self._state(latent, action)
 
   def _state(self, latent, action):
     return {
@@ -127,4 +124,6 @@ class Policy:
     if self.discrete:
       return tf.argmax(action, -1) + int(self.space.start)
     center, scale = wrappers.center_and_scale(self.space)
-    return action * scale.astype(np.float32) + center.astype(np.float32)
+    action = action * scale.astype(np.float32) + center.astype(np.float32)
+    # Rounded to float32, the sum may be beyond a bound by a little.
+    return tf.clip_by_value(action, self.space.low, self.space.high)

@@ -8,7 +8,7 @@ import shutil
 
 import tensorflow as tf
 
-from coworld_tf import evaluations, inputs
+from coworld_tf import checkpoints, evaluations, inputs
 from coworld_tf.datasets import collect
 from coworld_tf.export import artifact
 from dreamerv2_base import files
@@ -21,8 +21,8 @@ def replacing(directory):
 
   After an exception nothing is left of it. Its checksums are written last.
   """
-  temporary = directory.with_name(f'{directory.name}.tmp')
-  shutil.rmtree(temporary, ignore_errors=True)
+  directory = directory.resolve()  # Not a link that leads there.
+  temporary = directory.with_name(f'{directory.name}.{os.getpid()}.tmp')
   temporary.mkdir(parents=True)
   try:
     yield temporary
@@ -80,26 +80,32 @@ def describe(config, logdir, task, learner, checkpoint, images, space):
   updates = int(learner.updates)
   return {
       'task': task, 'method': config.method, 'training_seed': config.seed,
-      'updates': updates, 'checkpoint': pathlib.Path(checkpoint).name,
+      'updates': updates, 'checkpoint': checkpoint.name,
       'precision': config.precision, 'image': list(images.shape),
       'action': action,
       'settings': {key: config[key] for key in inputs.SETTINGS},
-      'evaluation': evaluation(config, logdir, updates),
+      'evaluation': evaluation(config, logdir, checkpoint, updates),
       'versions': collect.versions(), 'config': config.to_dict()}
 
 
-def evaluation(config, logdir, updates):
-  """Returns the last evaluation of a run after so many updates, or None."""
-  path = logdir / 'evaluation' / 'evaluation.json'
-  if path.exists():
+def evaluation(config, logdir, checkpoint, updates):
+  """Returns the last evaluation of a checkpoint, or None.
+
+  That is one of coworld_tf.evaluate, or the last in the course of the run
+  that the checkpoint remembers, if no update came after it.
+  """
+  for path in sorted(logdir.glob('evaluation*/evaluation.json')):
     found = files.read_json(path)
-    if found['updates'] == updates:
+    name = pathlib.Path(str(found.get('checkpoint'))).name
+    if (name, found.get('updates')) == (checkpoint.name, updates):
       return found
   domain = 'target' if inputs.target_tasks(config) else 'source'
-  path, found = logdir / evaluations.NAME, None
-  lines = path.read_text().splitlines() if path.exists() else []
-  for record in map(json.loads, lines):
-    if record['policy'] == domain and (
-        record[f'{domain}_updates'] == updates):
-      found = record
-  return found
+  size = checkpoints.read(checkpoint)['logs'][evaluations.NAME]
+  path = logdir / evaluations.NAME
+  lines = path.read_bytes()[:size].splitlines() if size else []
+  records = [
+      record for record in map(json.loads, lines)
+      if record['policy'] == domain]
+  if records and records[-1][f'{domain}_updates'] == updates:
+    return records[-1]
+  return None

@@ -14,11 +14,13 @@ that training changes. Other inputs of the third file are constant.
 
 import json
 import re
+import types
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.mlir.stablehlo import stablehlo
 
+from coworld_tf import cli
 from coworld_tf.export import artifact
 
 # Readers of any later version understand the first one that was stable.
@@ -99,11 +101,12 @@ def paths(module):
   def visit(value, *path):
     if isinstance(value, tf.Variable):
       found.setdefault(value.ref(), '/'.join(path))
-    elif isinstance(value, tf.Module):
+    elif isinstance(value, (tf.Module, types.SimpleNamespace)):
       visit(vars(value), *path)
     elif isinstance(value, dict):
       for key, part in value.items():
-        visit(part, *path, str(key))
+        if not str(key).startswith('_'):
+          visit(part, *path, str(key))
     elif isinstance(value, (list, tuple)):
       visit(dict(enumerate(value)), *path)
   visit(module)
@@ -147,17 +150,16 @@ def _write(directory, name, function, specs, names):
   try:
     text = traced.experimental_get_compiler_ir(**specs)(
         stage='stablehlo', platform_name='CPU')
-  except tf.errors.OpError as error:
-    reason = error.message.split('\n')[0]
+    code = _artifact(_portable(text))
+  except ValueError as error:
+    reason = str(error).split('\n')[0]
     raise ValueError(f'stablehlo: {name}: {reason}') from None
-  (directory / f'{name}.mlirbc').write_bytes(
-      stablehlo.serialize_portable_artifact_str(_portable(text), VERSION))
+  (directory / f'{name}.mlirbc').write_bytes(code)
   variables = {id(x.handle): x for x in concrete.variables}
   values = {}
   for index, tensor in enumerate(concrete.captured_inputs):
-    found = variables.get(id(tensor))
-    key = f'constant/{index}' if found is None else names[found.ref()]
-    values[key] = (tensor if found is None else found).numpy()
+    found = variables.get(id(tensor), tensor)
+    values[names.get(found.ref(), f'captured/{index}')] = found.numpy()
   assert len(values) == len(concrete.captured_inputs), 'names are not unique'
   inputs = _facts(specs) + [
       _fact(key, x.dtype.name, x.shape) for key, x in values.items()]
@@ -185,10 +187,22 @@ def _portable(text):
       r'mhlo\.erf (\S+) : (\S+)',
       r'stablehlo.custom_call @mhlo.erf(\1) {mhlo.attributes = {}, '
       r'mhlo.version = 1 : i64} : (\2) -> \2', text)
-  missing = sorted(set(re.findall(r'\bc?m?hlo\.\w+(?= [%"(])', text)))
+  missing = re.findall(
+      r'\bc?m?hlo\.\w+(?= %)|custom_call @(?!mhlo\.erf\()\w+', text)
   if missing:
-    raise ValueError(f"stablehlo: lacks the operations {', '.join(missing)}")
+    raise ValueError(f"StableHLO lacks {', '.join(sorted(set(missing)))}")
   return text
+
+
+def _artifact(text):
+  """Returns the portable artifact of a module."""
+  # What is said about an operation that came later has many lines.
+  with cli.quiet_loading():
+    try:
+      return stablehlo.serialize_portable_artifact_str(text, VERSION)
+    except ValueError:
+      pass
+  raise ValueError(f'StableHLO {VERSION} lacks one of the operations')
 
 
 def _facts(specs):

@@ -20,6 +20,7 @@ def changed(**changes):
     ({'action': np.full((7, 2), 1.5) * (np.arange(7) > 0)[:, None]},
      'actions reach 1.5, must lie in [-1, 1]'),
     ({'action': np.zeros((7, 2), '<U1')}, 'action is <U1, must be numbers'),
+    ({'success': np.full(7, 'x')}, 'success is <U1, must be numbers'),
     ({'reward': np.array([0, 1, 1, np.nan, 1, 1, 1])}, 'finite in row 3'),
     ({'reward': np.array(1.0)}, 'reward is a single value'),
     ({'is_first': np.arange(7) % 3 == 0}, 'is_first in row 3 of 7'),

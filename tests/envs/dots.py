@@ -67,14 +67,14 @@ class Stuck(Dot):
 
 
 class Moody(Dot):
-  """Does something else each time."""
+  """Pays something else each time."""
 
   def __init__(self, render_mode=None):
     super().__init__(False, render_mode)
 
   def step(self, action):
-    self._column += np.random.default_rng().uniform()
-    return super().step(action)
+    image, _, *others = super().step(action)
+    return image, np.random.default_rng().uniform(), *others
 
 
 class Rubbish(Dot):
@@ -114,8 +114,7 @@ class Noisy(Dot):
     super().__init__(discrete=True)
 
   def step(self, action):
-    print('noise' * 300_000, flush=True)
-    os.write(1, b'and then \xff\n')
+    os.write(1, b'noise' * 300_000 + b'\nand then \xff\n')
     return super().step(action)
 
 

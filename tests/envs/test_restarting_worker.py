@@ -80,6 +80,19 @@ def test_episode_with_a_seed_is_repeated(accident, caplog):
   env.close()
 
 
+def test_accidents_in_episodes_that_are_cut_off_do_not_add_up():
+  action = {'action': np.ones(2)}
+  env = worker.RestartingWorker('dummy_2', seed=3)
+  with worker.Worker('dummy_2') as other:
+    for seed in range(4):
+      env.reset(seed)
+      other.reset(seed)
+      kill(env)
+      np.testing.assert_array_equal(
+          env.step(action)['image'], other.step(action)['image'])
+  env.close()
+
+
 def test_episode_that_is_lost_again_gets_another_seed(caplog):
   task, found = 'gym_tests.envs.dots:Faulty-v0', []
   for _ in range(2):

@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 
 import envs
-from coworld_tf import checkpoints, evaluate, inputs
+from coworld_tf import checkpoints, evaluate, evaluations, inputs
 from coworld_tf.export import __main__ as program
-from coworld_tf.export import artifact
-from dreamerv2_base import agent
+from coworld_tf.export import artifact, saved_model
+from dreamerv2_base import agent, files
 from tests.export import runs
 
 
@@ -104,7 +104,7 @@ def test_evaluation_elsewhere(run, exported, elsewhere, tmp_path):
       runs.ROOT / 'coworld_tf' / 'export' / 'player.py', json.dumps(request))
   assert found.returncode == 0, found.stderr
   expected = evaluated(tmp_path / 'live', '--logdir', str(run))
-  result = json.loads(found.stdout.strip())
+  result = json.loads((tmp_path / 'result.json').read_text())
   assert result['returns'] == pytest.approx(expected['returns'], abs=1e-5)
 
 
@@ -151,13 +151,85 @@ def test_another_task_is_refused(exported, capsys):
   assert "'dummy_2'" in error and "'dummy_3'" in error
 
 
-@pytest.mark.parametrize('version', [artifact.FORMAT - 1, None, 'x'])
+@pytest.mark.parametrize('version', [artifact.FORMAT - 1, None, True])
 def test_another_version_is_refused(copy, capsys, version):
   facts = json.loads((copy / artifact.METADATA).read_text())
   facts['format'] = version
   (copy / artifact.METADATA).write_text(json.dumps(facts))
   error = refused(capsys, evaluate.main, '--saved_model', copy)
   assert 'format version' in error and 'export the run again' in error
+
+
+@pytest.mark.parametrize('key, value', [
+    ('task', ['dummy_2']), ('settings', None), ('updates', '4')])
+def test_metadata_of_another_kind_is_refused(copy, capsys, key, value):
+  facts = json.loads((copy / artifact.METADATA).read_text())
+  (copy / artifact.METADATA).write_text(json.dumps({**facts, key: value}))
+  files.write_checksums(copy)
+  error = refused(capsys, evaluate.main, '--saved_model', copy)
+  assert f"'{key}' is missing or of another type" in error
+
+
+def test_a_policy_has_no_other_checkpoint(exported, capsys):
+  error = refused(
+      capsys, evaluate.main, '--saved_model', exported, '--checkpoint', 'best')
+  assert '--checkpoint' in error and 'is for --logdir' in error
+
+
+def test_links_and_the_current_folder(run, tmp_path, monkeypatch, capsys):
+  here, link = tmp_path / 'here', tmp_path / 'link'
+  here.mkdir()
+  link.symlink_to(here)
+  monkeypatch.chdir(here)
+  error = refused(capsys, program.main, '--logdir', run, '--out', '.')
+  assert 'in use' in error
+  monkeypatch.chdir(tmp_path)
+  assert runs.export(run, link) == 0
+  assert artifact.check(here)['task'] == 'dummy_2' and link.is_symlink()
+  monkeypatch.chdir(here)
+  args = evaluate.parse_arguments(['--saved_model', '.'])
+  assert args.out == tmp_path / 'here-evaluation'
+
+
+def test_simulators_of_the_path_are_found(copy, tmp_path, monkeypatch):
+  place = tmp_path / 'place'
+  place.mkdir()
+  (place / 'my_dots.py').write_text('from tests.envs import dots')
+  monkeypatch.setenv('PYTHONPATH', str(place))
+  facts = json.loads((copy / artifact.METADATA).read_text())
+  facts['task'] = 'gym_my_dots:Drawn-v0'
+  (copy / artifact.METADATA).write_text(json.dumps(facts))
+  files.write_checksums(copy)
+  found = evaluated(tmp_path / 'out', '--saved_model', str(copy))
+  assert found['episodes'] == 3
+
+
+def record(updates, returns):
+  return json.dumps({
+      'policy': 'target', 'target_updates': updates, 'returns': returns})
+
+
+def test_evaluation_is_that_of_the_checkpoint(run, tmp_path):
+  logdir = shutil.copytree(run, tmp_path / 'run')
+  config, path = checkpoints.read_config(logdir), checkpoints.pick(
+      logdir, 'last')
+  find = lambda: saved_model.evaluation(config, logdir, path, 0)
+  text = f'{record(0, [1.0])}\n'
+  log = logdir / evaluations.NAME
+  # What came after the checkpoint may be of other weights, or cut off.
+  log.write_text(text + record(0, [2.0])[:-5])
+  facts = json.loads((path / checkpoints.FACTS).read_text())
+  for size, expected in ((0, None), (len(text), json.loads(text))):
+    facts['logs'][evaluations.NAME] = size
+    (path / checkpoints.FACTS).write_text(json.dumps(facts))
+    files.write_checksums(path)
+    assert find() == expected
+  log.write_text(f'{record(1, [1.0])}\n')
+  assert find() is None
+  evaluated(
+      logdir / 'evaluation-best', '--logdir', str(logdir), '--checkpoint',
+      'last', '--seed', '7')
+  assert find()['seed'] == 7
 
 
 def test_foreign_models_are_refused(tmp_path, capsys):

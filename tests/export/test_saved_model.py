@@ -122,6 +122,15 @@ def test_actions_are_those_of_the_simulator(tmp_path):
       out['action'], unit * [2, 0.5, 1] + [0, 0.5, 0], atol=1e-6)
 
 
+def test_rounding_stays_within_the_bounds(tmp_path):
+  low = np.random.default_rng(0).uniform(-5, 5, 50).astype('f4')
+  space = gymnasium.spaces.Box(low, low + np.float32(0.7))
+  unit = gymnasium.spaces.Box(-1, 1, space.shape, np.float32)
+  exported = policy.Policy(make_agent(space=unit), IMAGES, space)
+  for end in (-1.0, 1.0):
+    assert space.contains(exported._native(tf.fill([50], end)).numpy())
+
+
 def test_choices_are_numbers(tmp_path):
   space = gymnasium.spaces.Discrete(3, start=5)
   loaded = signatures(make_agent(space=space), tmp_path, space)

@@ -22,7 +22,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
   count = config.getoption('examples', 0)
   hypothesis.settings.register_profile(
-      'here', max_examples=count or 130, derandomize=not count, database=None,
+      'here', max_examples=count or 60, derandomize=not count, database=None,
       deadline=None, suppress_health_check=list(hypothesis.HealthCheck),
       phases=set(hypothesis.Phase) - {hypothesis.Phase.explain})
   hypothesis.settings.load_profile('here')

@@ -66,7 +66,7 @@ def escaping(folder):
 
 @pytest.mark.parametrize('prepare, argv, words', [
     (aliases, [*TRAIN, '--task', 'dummy_2', '--logdir', 'log'],
-     'config.yaml, line 1: aliases (*) and tags (!) are not read'),
+     'config.yaml, line 1: anchors (&), aliases (*) and tags (!) are not'),
     (escaping, [*TRAIN, '--task', 'dummy_2', '--logdir', 'log'],
      'metrics.jsonl: is a symbolic link'),
     (None, [*TRAIN, '--logdir', 'log', '--rssm.deter', '1' + '0' * 300],

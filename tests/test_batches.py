@@ -1,0 +1,31 @@
+"""Batches of data that vanish."""
+
+import pathlib
+import shutil
+
+import pytest
+
+from coworld_tf import batches, cli
+from coworld_tf.datasets import collect
+from dreamerv2_base import flags, replay
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize('harm', ['vanished', 'short'])
+def test_files_that_go_are_told_in_one_line(tmp_path, harm):
+  data = tmp_path / 'data'
+  assert collect.main([
+      '--task', 'dummy_2', '--steps', '50', '--time_limit', '25',
+      '--quality', 'fast', '--out', str(data)]) == 0
+  config = flags.parse(['--configs', 'debug'], ROOT / 'configs')
+  drawn = batches.Batches(config)(replay.Replay(data), 0, 0, 1)
+  assert next(drawn)['image'].shape[:2] == (4, 8)
+  shard = data / 'shard-00000'
+  if harm == 'vanished':
+    shutil.rmtree(shard)
+  else:
+    (shard / 'image.bin').write_bytes(b'')
+  with pytest.raises(cli.Fault, match='cannot be read: .*image.bin') as caught:
+    next(drawn)
+  assert '\n' not in str(caught.value)
