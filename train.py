@@ -35,8 +35,12 @@ def run(argv):
     target_replay = inputs.open_dataset(config) if offline else None
     logdir = pathlib.Path(config.logdir).expanduser()
     inputs.check_logdir(config, logdir)
-    methods = load_tensorflow()
-    trainer = methods.build(config, logdir, target_replay)
+    # Within TensorFlow, what a signal raises becomes an error of the input.
+    with interrupts.delayed() as signals:
+      methods = load_tensorflow()
+      trainer = methods.build(config, logdir, target_replay)
+    if signals:
+      raise interrupts.Stopped(signals[0])
     # Last, so that a command that could not start can be corrected.
     configs.save(config, logdir / 'config.yaml')
   ends = replay.TooShort, cli.Fault, worker.WorkerError
