@@ -5,7 +5,7 @@ import pathlib
 import platform
 import sys
 
-from coworld_tf import evaluate, evaluations, inputs
+from coworld_tf import cli, evaluate, evaluations, inputs
 from coworld_tf.analysis import plots, records
 from dreamerv2_base import episodes, files
 
@@ -48,6 +48,9 @@ def finish(config, logdir, learner, target_replay, counts):
 
   Returns:
     The summary, a dict.
+
+  Raises:
+    cli.Fault: evaluations.jsonl has lost its end.
   """
   last = evaluations.last(logdir)
   returns = {}
@@ -59,6 +62,10 @@ def finish(config, logdir, learner, target_replay, counts):
         'mean': stats['return_mean'], 'stderr': stats['return_stderr'],
         'episodes': stats['episodes']}
   domain = 'target' if target_replay else 'source'
+  if domain not in last:
+    raise cli.Fault(
+        f'{logdir / evaluations.NAME}: the last evaluation is missing; start '
+        'in another --logdir')
   returns[domain] = statistics(last[domain])
   flat, keys = config.flat(), inputs.task_keys(config)
   summary = {

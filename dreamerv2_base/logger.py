@@ -66,8 +66,14 @@ class Logger:
     return {name: list(values) for name, values in self._scalars.items()}
 
   def resume(self, pending):
-    """Goes on with what `pending` returned in another process."""
+    """Goes on with what `pending` returned in another process.
+
+    Raises:
+      ValueError: it holds something else than lists of numbers.
+    """
     for name, values in pending.items():
+      if type(values) is not list or {*map(type, values)} - {int, float}:
+        raise ValueError(f"pending.json: '{name}' is no list of numbers")
       self._scalars[name].extend(values)
 
   def write(self, step, **fields):

@@ -82,6 +82,14 @@ def test_rewind(tmp_path, caplog):
     assert path.read_bytes() == b''.join(lines[:count])
 
 
+@pytest.mark.parametrize('values', [1.0, 'abc', ['a'], [[1]], [None]])
+def test_pending_metrics_are_lists_of_numbers(tmp_path, values):
+  log = logger.Logger(tmp_path, tensorboard=False)
+  with pytest.raises(ValueError, match="'x' is no list of numbers"):
+    log.resume({'x': values})
+  log.close()
+
+
 def test_pending_numbers_are_those_of_the_next_line(tmp_path):
   logs = [
       logger.Logger(tmp_path / name, tensorboard=False) for name in 'abc']
