@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OFFICIAL := tests/parity/requirements.txt
-SECOND := tests/baselines tests/dreamerv2_base tests/parity tests/stages
+SECOND := tests/baselines tests/dreamerv2_base tests/export tests/fuzz \
+  tests/parity tests/stages
 
 IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
 VENV_PACKAGE := import sys; print('python3.%d-venv' % sys.version_info[1])

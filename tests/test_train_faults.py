@@ -70,6 +70,7 @@ def test_poisoned_data_stop_a_run_that_goes_on_with_sound_data(
   found = trainer(dataset, logdir)
   assert found.block > 0
   assert all(np.isfinite(x).all() for x in found.learner.variables)
+  found.keeper.close()
   stopped(train(dataset, logdir), str(report))
   path.write_bytes(sound)
   assert train(dataset, logdir).returncode == 0
@@ -101,6 +102,7 @@ def test_poisoned_checkpoint_stops_at_the_start(
   # Such a checkpoint can only be foreign.
   monkeypatch.setattr(keeper, 'check_finite', lambda prefix: None)
   start.save()
+  start.keeper.close()
   result = train(dataset, logdir, '--on_nan', 'skip')
   stopped(
       result, 'not finite at start: variables: target.ac.actor.',
