@@ -65,9 +65,9 @@ def test_floor_is_all_products_of_a_step(make_config, discrete):
 
 
 @pytest.mark.parametrize('row, lines', [
-    ({'cpu': 5000.0, 'ratio': 1.5}, []),
-    ({'cpu': 5000.1, 'ratio': 1.51}, [
-        'batch 1: SavedModel takes 5000.1 us of processors, not at most 5000',
+    ({'microseconds': 5000.0, 'ratio': 1.5}, []),
+    ({'microseconds': 5000.1, 'ratio': 1.51}, [
+        'batch 1: SavedModel takes 5000.1 us, not at most 5000',
         'batch 64: SavedModel takes 1.51 times the bare products, not at '
         'most 1.5'])])
 def test_missed_targets_are_named(row, lines):
