@@ -1,1 +1,1 @@
-"""DreamerV2 agent, replay and driver, without any knowledge of CoWorld."""
+"""DreamerV2 agent, replay and logs, without any knowledge of CoWorld."""

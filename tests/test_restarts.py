@@ -1,6 +1,5 @@
 """Programs whose simulators are lost while they run."""
 
-import contextlib
 import os
 import pathlib
 import re
@@ -12,6 +11,7 @@ import time
 import gymnasium
 import numpy as np
 
+from benchmarks import fault_runs
 from dreamerv2_base import episodes, logger, store
 from envs import evaluation, worker
 
@@ -69,22 +69,10 @@ def run_with_a_kill(arguments, begun):
   while not begun():
     assert process.poll() is None, process.communicate()
     time.sleep(0.02)
-  os.kill(simulators(process.pid)[0], signal.SIGKILL)
+  os.kill(fault_runs.simulators(process.pid)[0], signal.SIGKILL)
   _, stderr = process.communicate(timeout=200)
   assert process.returncode == 0, stderr
   return [line for line in stderr.splitlines() if 'warning' in line]
-
-
-def simulators(parent):
-  """Process ids of the simulators of a run."""
-  found = []
-  for path in pathlib.Path('/proc').glob('[0-9]*'):
-    with contextlib.suppress(OSError):
-      status = (path / 'stat').read_text().rpartition(')')[2].split()
-      if int(status[1]) == parent and (
-          b'envs.worker' in (path / 'cmdline').read_bytes()):
-        found.append(int(path.name))
-  return found
 
 
 def test_training_reaches_its_planned_steps(tmp_path):

@@ -76,7 +76,7 @@ def export(args):
   config = checkpoints.read_config(args.logdir)
   with cli.quiet_loading():
     from coworld_tf import methods
-    from coworld_tf.export import policy, saved_model, tflite
+    from coworld_tf.export import policy, saved_model, stablehlo, tflite
   if 'tflite' in args.formats:
     tflite.check(config)
   learner, _, path = evaluate.load(config, args)
@@ -88,38 +88,25 @@ def export(args):
       config, args.logdir, task, learner, path, images, space)
   with saved_model.replacing(args.out) as folder:
     saved_model.write(folder, exported, facts)
-    for name in args.formats:
-      WRITERS[name](folder, args, config, exported)
+    if 'tflite' in args.formats:
+      tflite.write(folder)
+    if 'stablehlo' in args.formats:
+      stablehlo.write_policy(folder / 'stablehlo', exported, args.batch)
+    if 'train_step' in args.formats:
+      write_train_step(folder / 'stablehlo', args, config, images)
   return artifact.check(args.out)
 
 
-def write_tflite(folder, *_):
-  """Adds policy.tflite."""
-  from coworld_tf.export import tflite
-  tflite.write(folder)
-
-
-def write_stablehlo(folder, args, _, exported):
-  """Adds the steps of the policy to stablehlo/."""
-  from coworld_tf.export import stablehlo
-  stablehlo.write_policy(folder / 'stablehlo', exported, args.batch)
-
-
-def write_train_step(folder, args, config, exported):
-  """Adds an update of the whole learner to stablehlo/."""
+def write_train_step(folder, args, config, images):
+  """Adds an update of everything that the method trains on batches."""
   from coworld_tf import methods
   from coworld_tf.export import stablehlo
-  images, simulators = methods.spaces(config, methods.tasks(config))
+  found, simulators = methods.spaces(config, methods.tasks(config))
   learner = methods.build_learner(
-      config, images, simulators, list(methods.make_blocks(config)))
+      config, found, simulators, list(methods.make_blocks(config)))
   checkpoints.restore(
       checkpoints.pick(args.logdir, args.checkpoint), learner)
-  stablehlo.write_train_step(folder / 'stablehlo', learner, exported.images)
-
-
-WRITERS = {
-    'tflite': write_tflite, 'stablehlo': write_stablehlo,
-    'train_step': write_train_step}
+  stablehlo.write_train_step(folder, learner, images)
 
 
 if __name__ == '__main__':
