@@ -25,7 +25,11 @@ FLAGS = (
     '--evaluation.envs 1 --evaluation.final_episodes 1')
 # Further flags, seconds between checkpoints, how it ends before its time.
 CASES = {
-    'coworld': ('--schedule.source_steps 10', 0, 2 * [signal.SIGKILL]),
+    # Two updates of a block draw more than the dataset has, so that embeddings
+    # of the source are kept.
+    'coworld': (
+        '--schedule.source_steps 10 --dataset.batch 9', 0,
+        2 * [signal.SIGKILL]),
     'dreamerv2': (
         '--schedule.source_pretrain 2 --schedule.source_steps 18', 1000,
         [signal.SIGKILL]),
