@@ -38,8 +38,8 @@ def test_other_errors_are_raised_as_they_are(tmp_path):
       'image': np.zeros([30, 8, 8, 3], np.uint8),
       'action': np.zeros([30, 2], np.float32),
       'reward': np.zeros(30, np.float32),
-      **{key: np.zeros(30, bool)
-         for key in ('is_first', 'is_last', 'is_terminal')}})
+      'is_first': np.arange(30) == 0, 'is_last': np.zeros(30, bool),
+      'is_terminal': np.zeros(30, bool)})
   config = flags.parse(['--configs', 'debug'], ROOT / 'configs')
   calls = []
   def beside(*_):
