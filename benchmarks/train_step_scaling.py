@@ -38,8 +38,9 @@ def measure(size, size_flags, args):
   for axis, factors in FACTORS.items():
     points = [max(1, round(flat[axis] * factor)) for factor in factors]
     axes[axis] = grow(size, axis, args, {
-        point: turns.command('dreamerv2', size_flags_with(
-            size_flags, axis, point), {}) for point in points})
+        point: turns.command(
+            'dreamerv2', resized(size_flags, axis, point), {})
+        for point in points})
   axes['sources'] = grow(size, 'sources', args, {
       count: turns.command(
           'multi_source', size_flags, {'multi_source.reselect': 'step'},
@@ -55,7 +56,7 @@ def measure(size, size_flags, args):
   return {'axes': axes}
 
 
-def size_flags_with(size_flags, key, value):
+def resized(size_flags, key, value):
   """Returns the flags of a size with another value of a key."""
   words = list(size_flags)
   if f'--{key}' in words:
@@ -97,11 +98,10 @@ def table(size, found):
       '| | points | CPU s | peak MB | CPU exponent | memory exponent |',
       '|---|---|---|---|---|---|']
   for axis, entry in found['axes'].items():
-    listed = lambda key, form: ', '.join(
-        format(point[key], form) for point in entry['points'])
-    cells = [
-        NAMES[axis], listed('at', 'd'), listed('cpu', '.3g'),
-        listed('peak_mb', 'd'), *entry['exponents'].values()]
+    cells = [NAMES[axis], *[
+        ', '.join(format(point[key], form) for point in entry['points'])
+        for key, form in (('at', 'd'), ('cpu', '.3g'), ('peak_mb', 'd'))],
+        *entry['exponents'].values()]
     lines.append(f"| {' | '.join(map(str, cells))} |")
   return '\n'.join(lines)
 

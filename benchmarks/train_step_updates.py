@@ -44,7 +44,7 @@ COLUMNS = {
     'plain': ('this / dreamerv2', '.2f'),
     'floor': ('this / floor', '.2f'),
     'first': ('first update s', '.1f'), 'traces': ('traces', 'd'),
-    'peak_mb': ('peak MB', ',d'), 'memory': ('this / official', '.2f')}
+    'peak_mb': ('peak MB', ',d'), 'memory': ('peak MB / official', '.2f')}
 
 
 def measure(size, size_flags, args):
