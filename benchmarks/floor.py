@@ -20,8 +20,9 @@ import itertools
 import math
 import time
 
-# Of the square products tried, how often each, and how many in a turn.
-SIZES, TRIES, REPEATS = (1024, 2048, 3072, 4096), 5, 20
+# Of the square products tried, and how often each.
+SIZES, TRIES = (1024, 1536, 2048, 3072), 4
+ENOUGH = 10 ** 11  # Operations of a step, which makes products until then.
 
 
 def operations(config, action):
@@ -129,7 +130,7 @@ def product(precision):
     precision: '32', '16' or 'bfloat16'.
 
   Returns:
-    A function that makes REPEATS products, and their operations.
+    A function that makes products of that size, and their operations.
   """
   import tensorflow as tf  # Counting does without.
 
@@ -147,8 +148,10 @@ def product(precision):
     found.append((min(seconds) / size ** 3, size, multiply, x))
   _, size, multiply, x = min(found, key=lambda entry: entry[0])
 
+  repeats = math.ceil(ENOUGH / (2 * size ** 3))
+
   def step():
-    for _ in range(REPEATS):
+    for _ in range(repeats):
       y = multiply(x, x)
     return y
-  return step, 2 * REPEATS * size ** 3
+  return step, 2 * repeats * size ** 3

@@ -32,8 +32,7 @@ def theirs(learner, batch):
   wm, ac = learner.wm, learner._task_behavior
   opts = {
       'model': wm.model_opt, 'actor': ac.actor_opt, 'critic': ac.critic_opt}
-  # Its variables and those of the optimizers exist after an update.
-  learner.train(batch)
+  wm.loss(batch)  # Makes the variables of the world model.
   return build(wm, ac, batch, {
       'observe': lambda embed, obs: wm.rssm.observe(
           embed, obs['action'], obs['is_first']),
@@ -58,6 +57,7 @@ def build(wm, ac, batch, calls):
   post, _ = calls['observe'](embed, obs)
   feat = wm.rssm.get_feat(post)
   seq = calls['imagine'](post)
+  ac.critic(seq['feat'])  # Makes its variables, where they are made late.
   target = calls['returns'](seq, wm.heads['reward'](seq['feat']).mode())
   flat = lambda nest: tf.add_n([
       mean(tf.cast(x, tf.float32)) for x in tf.nest.flatten(nest)])

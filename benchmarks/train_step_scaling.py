@@ -32,28 +32,44 @@ def measure(size, size_flags, args):
   """Measures all axes.
 
   Returns:
-    'axes': {axis: {'points': list of dicts, 'exponents': dict}}.
+    'axes': {axis: see `judge`}.
+  """
+  axes = {}
+  with tempfile.TemporaryDirectory() as directory:
+    data = {}
+    for count in EPISODES:
+      path = data[count * (replay.ROWS - 1)] = pathlib.Path(
+          directory) / str(count)
+      replay.build_store(path, count)
+    for axis, points in commands(size_flags, data).items():
+      axes[axis] = judge(turns.update_all(
+          points, args.rounds, args.updates, f'{size}, {NAMES[axis]}'))
+  return {'axes': axes}
+
+
+def commands(size_flags, data):
+  """Returns {axis: {point: arguments of its process}}, points ascending.
+
+  Args:
+    size_flags: arguments of train.py that make the size.
+    data: {steps: directory of a dataset}.
   """
   flat, axes = flags.parse(size_flags, CONFIGS).flat(), {}
   for axis, factors in FACTORS.items():
     points = [max(1, round(flat[axis] * factor)) for factor in factors]
-    axes[axis] = grow(size, axis, args, {
+    axes[axis] = {
         point: turns.command(
             'dreamerv2', resized(size_flags, axis, point), {})
-        for point in points})
-  axes['sources'] = grow(size, 'sources', args, {
+        for point in points}
+  axes['sources'] = {
       count: turns.command(
           'multi_source', size_flags, {'multi_source.reselect': 'step'},
-          ['--sources', str(count)]) for count in SOURCES})
-  with tempfile.TemporaryDirectory() as directory:
-    points = {}
-    for count in EPISODES:
-      data = pathlib.Path(directory) / str(count)
-      replay.build_store(data, count)
-      points[count * (replay.ROWS - 1)] = turns.command(
-          'dreamerv2', size_flags, {}, ['--data', str(data)])
-    axes['steps'] = grow(size, 'steps', args, points)
-  return {'axes': axes}
+          ['--sources', str(count)]) for count in SOURCES}
+  axes['steps'] = {
+      steps: turns.command(
+          'dreamerv2', size_flags, {}, ['--data', str(path)])
+      for steps, path in data.items()}
+  return axes
 
 
 def resized(size_flags, key, value):
@@ -65,21 +81,14 @@ def resized(size_flags, key, value):
   return [*words, f'--{key}', str(value)]
 
 
-def grow(size, axis, args, commands):
-  """Lets the points of an axis update in turns.
+def judge(found):
+  """Returns 'points' and the 'exponents' of the growth between their ends.
+
+  A point has its place, CPU seconds over cores, and megabytes.
 
   Args:
-    size: name of the size.
-    axis: what grows.
-    args: of the command line.
-    commands: {point: arguments of its process}, from small to large.
-
-  Returns:
-    'points', each with its place, CPU seconds over cores, and megabytes; and
-    'exponents' of the growth of these two.
+    found: {point: entry}, see turns.update_all.
   """
-  label = f'{size}, {NAMES[axis]}'
-  found = turns.update_all(commands, args.rounds, args.updates, label)
   points = [{
       'at': at, 'cpu': round(turns.median(entry, 'cpu') / turns.threads(), 5),
       'peak_mb': entry['rounds'][-1]['peak_mb']}
