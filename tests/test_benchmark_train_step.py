@@ -179,15 +179,13 @@ def test_updates_are_measured(tmp_path, monkeypatch, capsys):
 
 
 def test_parts_are_measured(monkeypatch):
-  names = ['official', 'dreamerv2']
+  theirs = components.CONTENDERS['official']
   monkeypatch.setattr(components, 'STEPS', ['critic gradient', 'optimizers'])
-  monkeypatch.setattr(components, 'CONTENDERS', {
-      name: components.CONTENDERS[name] for name in names})
+  monkeypatch.setattr(components, 'CONTENDERS', {'official': theirs})
   found = components.measure('debug', ['--configs', 'debug'], ARGS)
   assert list(found['rows']) == components.STEPS
   for row in found['rows'].values():
-    assert list(row) == names and row['official']['speedup'] == 1
-    assert all(entry['ms'] > 0 for entry in row.values())
+    assert row['official']['speedup'] == 1 and row['official']['ms'] > 0
   assert components.table('debug', found).count('\n| ') == 3
 
 
