@@ -32,7 +32,7 @@ from dreamerv2_base import flags, logger, progress
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TASK = 'dummy_6'
 # Of losses, see run.py: while the same classes are drawn, and afterwards.
-TOLERANCES = {'32': (1e-4, 0.1), 'bfloat16': (0.02, 0.2), '16': (0.02, 0.2)}
+TOLERANCES = {'32': (1e-4, 0.1), 'bfloat16': (0.05, 0.2), '16': (0.05, 0.2)}
 TASKS = {key: TASK for key in ('task', 'source_task', 'target_task')}
 
 
