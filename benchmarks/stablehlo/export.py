@@ -48,6 +48,8 @@ def main(argv=None):
         **TASKS, 'logdir': str(args.out), 'offline_dir': str(args.out)}, TASK)
     inputs.check(config)
     args.out.mkdir(parents=True, exist_ok=True)
+    if any(args.out.iterdir()):
+      raise ValueError(f'--out: {args.out} is in use; name a new folder')
     with cli.quiet_loading():
       from coworld_tf import methods
       from coworld_tf.export import stablehlo
@@ -79,7 +81,7 @@ def parse_arguments(argv):
       description=__doc__.split('\n')[0])
   add = parser.add_argument
   add('--out', type=pathlib.Path, required=True, metavar='DIR',
-      help='folder for the files')
+      help='folder for the files, new or empty')
   add('--updates', type=int, default=100, metavar='N',
       help="updates of TensorFlow's (default 100)")
   add('--batches', type=int, default=4, metavar='N',

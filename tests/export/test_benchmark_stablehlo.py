@@ -92,6 +92,10 @@ def test_mistakes_are_told_in_one_line(exported, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith('error: ') and error.count('\n') == 1
     assert message in error
-  with pytest.raises(SystemExit, match='2'):
-    export.main(['--out', str(tmp_path), '--rssm.detr', '1'])
-  assert "did you mean '--rssm.deter'" in capsys.readouterr().err
+  for argv, message in [
+      ([tmp_path, '--rssm.detr', '1'], "did you mean '--rssm.deter'"),
+      ([exported, *TINY], 'is in use'),
+      ([tmp_path, '--updates', '0'], '--updates and --batches')]:
+    with pytest.raises(SystemExit, match='2'):
+      export.main(['--out', *map(str, argv)])
+    assert message in capsys.readouterr().err
