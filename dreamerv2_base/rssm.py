@@ -10,7 +10,7 @@ A state is a dict of tensors with the same leading dimensions:
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from dreamerv2_base import dists, layers, loops, stateless
+from dreamerv2_base import dists, layers, stateless
 
 
 class RSSM(tf.Module):
@@ -19,7 +19,7 @@ class RSSM(tf.Module):
   def __init__(
       self, embed, action, init, ensemble=1, stoch=32, discrete=32, deter=200,
       hidden=200, act='elu', norm='none', norm_gru=True, std_act='sigmoid2',
-      min_std=0.1, unroll=False):
+      min_std=0.1):
     """Builds the model.
 
     Args:
@@ -36,10 +36,9 @@ class RSSM(tf.Module):
       norm_gru: whether the GRU uses layer norm.
       std_act: softplus, sigmoid or sigmoid2, for Gaussians.
       min_std: smallest standard deviation of Gaussians.
-      unroll: see loops.scan.
     """
     super().__init__()
-    self.dtype, self.deter, self.unroll = init.dtype, deter, unroll
+    self.dtype, self.deter = init.dtype, deter
     self.stoch, self.discrete = stoch, discrete
     self.act = layers.get_act(act)
     self.std_act, self.min_std = std_act, min_std
@@ -96,9 +95,9 @@ class RSSM(tf.Module):
       _, post_seed = tf.unstack(stateless.split(seed, 2))
       deter = self._advance(*_forget(prev, action, is_first))
       return self._posterior(deter, seen, kernel, post_seed)
-    post = loops.scan(
+    post = tf.scan(
         step, (swap(action), self._see(swap(embed)), swap(is_first), seeds),
-        state or self.initial(batch), self.unroll)
+        state or self.initial(batch))
     prior = {**self._priors(post['deter'], seeds), 'deter': post['deter']}
     return tf.nest.map_structure(swap, (post, prior))
 
@@ -106,9 +105,9 @@ class RSSM(tf.Module):
     """Predicts states [B, L, ...] for actions [B, L, A] from one state."""
     swap = lambda x: tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
     seeds = stateless.split(seed, action.shape[1])
-    prior = loops.scan(
+    prior = tf.scan(
         lambda prev, inp: self.img_step(prev, *inp),
-        (swap(action), seeds), state, self.unroll)
+        (swap(action), seeds), state)
     return tf.nest.map_structure(swap, prior)
 
   def obs_step(

@@ -24,8 +24,7 @@ class WorldModel(tf.Module):
     self.config, self.action_size = config, action
     shapes = {key: tuple(x.shape) for key, x in obs_space.items()}
     self.encoder = nets.Encoder(shapes, init, **config.encoder)
-    self.rssm = rssm.RSSM(
-        self.encoder.size, action, init, unroll=config.unroll, **config.rssm)
+    self.rssm = rssm.RSSM(self.encoder.size, action, init, **config.rssm)
     feat = self.rssm.feat_size
     self.heads = {
         'decoder': nets.Decoder(feat, shapes, init, **config.decoder),

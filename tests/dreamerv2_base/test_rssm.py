@@ -191,11 +191,10 @@ def test_standard_deviation(std_act, function):
       stats['std'][0, 0], function(raw[4:]) + 0.2, 2e-5)
 
 
-@pytest.mark.parametrize('unroll', [False, True])
 @pytest.mark.parametrize('ensemble', [1, 3])
 @pytest.mark.parametrize('discrete', [3, 0])
-def test_observe_is_a_loop_of_steps(discrete, ensemble, unroll):
-  model = make(discrete, ensemble=ensemble, norm='layer', unroll=unroll)
+def test_observe_is_a_loop_of_steps(discrete, ensemble):
+  model = make(discrete, ensemble=ensemble, norm='layer')
   embed, action, is_first = inputs(first=(0, 2))
   start, _ = model.observe(*inputs(seed=1), SEED)
   start = state = {key: x[:, -1] for key, x in start.items()}

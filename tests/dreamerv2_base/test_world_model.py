@@ -131,8 +131,9 @@ def imagine(model, batch, mask=1.0):
       act, outs['post'], batch['is_terminal'], 4, SEED)
 
 
-def test_imagined_states_follow_from_actions(make, batch):
-  model = make()
+@pytest.mark.parametrize('unroll', [False, True])
+def test_imagined_states_follow_from_actions(make, batch, unroll):
+  model = make({'unroll': unroll})
   post, seq = imagine(model, batch)
   flat = {key: tf.reshape(post[key], [6, *post[key].shape[2:]])
           for key in ('stoch', 'deter')}
