@@ -2,7 +2,6 @@
 
 import builtins
 import re
-import time
 
 import tensorflow as tf
 
@@ -13,12 +12,16 @@ CAUSE = re.compile(r'(\w*Error): (.*)')
 
 
 class Batches:
-  """Draws batches as the configuration says and measures the waiting."""
+  """Draws batches as the configuration says."""
 
-  def __init__(self, config):
-    """Takes the configuration, see configs/defaults.yaml."""
-    self.config = config
-    self.waited = 0.0  # Seconds for batches.
+  def __init__(self, config, shares):
+    """Prepares drawing.
+
+    Args:
+      config: configuration, see configs/defaults.yaml.
+      shares: shares.Shares, which is told of the waiting.
+    """
+    self.config, self.shares = config, shares
 
   def source(self, collector):
     """Yields batches of what a collector.Collector collects."""
@@ -44,9 +47,9 @@ class Batches:
         batch or dataset.batch, dataset.length,
         seeds.make(self.config.seed, *stream), int(start), prefetch))
     while True:
-      begin = time.time()
       try:
-        found = next(batches)
+        with self.shares('data'):
+          found = next(batches)
       except tf.errors.OpError as error:
         cause = CAUSE.search(error.message)
         if not cause or not issubclass(
@@ -55,5 +58,4 @@ class Batches:
         raise cli.Fault(
             f'a batch cannot be read: {cause[2]}; the same command continues '
             'once the files are as they were') from None
-      self.waited += time.time() - begin
       yield found
