@@ -39,13 +39,17 @@ class Shares:
         self._active.remove(kind)
 
   def finish(self, phase):
-    """Adds what passed since the last time to a phase; returns its shares."""
+    """Adds what passed since the last time to a phase.
+
+    Returns:
+      The shares of that, by kind, and its seconds.
+    """
     with self._lock:
       self._count()
     for kind, seconds in self.block.items():
       self.phases[phase][kind] += seconds
-    found, self.block = shares(self.block), dict.fromkeys(KINDS, 0.0)
-    return found
+    found, self.block = self.block, dict.fromkeys(KINDS, 0.0)
+    return shares(found), sum(found.values())
 
   def facts(self):
     """Returns the seconds so far, for checkpoints."""

@@ -210,8 +210,9 @@ class Trainer:
 
   def tell_shares(self):
     """Logs what the time since the last call was spent on, by shares."""
-    found = self.shares.finish(self._phase())
-    LOG.info('%s: %s', self.label(), shares.line(found))
+    found, seconds = self.shares.finish(self._phase())
+    LOG.info(
+        '%s: %s of %.1f s', self.label(), shares.line(found), seconds)
 
   def update(self, domain, train, *batches):
     """Trains an agent and logs the metrics that `train(*batches)` returns."""
