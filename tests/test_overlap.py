@@ -15,8 +15,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLAGS = (
     '--configs dreamerv2 debug --task dummy_2 --dataset.batch 2 '
     '--dataset.length 3 --imag_horizon 2 --time_limit 7 --train_every 3 '
-    '--pretrain 1 --schedule.prefill 14 --schedule.source_pretrain 1 '
-    '--schedule.source_steps 20 --evaluation.final_episodes 1 --actor_ent '
+    '--size 16 --encoder.cnn_kernels 4 4 --decoder.cnn_kernels 6 6 '
+    '--pretrain 0 --schedule.prefill 14 --schedule.source_pretrain 1 '
+    '--schedule.source_steps 16 --evaluation.final_episodes 1 --actor_ent '
     'linear(1,0,50) --actor_opt.lr 1e-2')
 
 
@@ -84,7 +85,7 @@ def test_speed_does_not_matter(tmp_path, monkeypatch):
 
 
 def test_acts_as_before_the_update_until_the_next(tmp_path):
-  trainer = build(tmp_path, '--overlap', 'True', '--time_limit', '100')
+  trainer = build(tmp_path, '--overlap', 'True')
   collector, = trainer.collectors
   collector.prefill()
   data = trainer.phases.batches.source(collector)
@@ -114,7 +115,7 @@ def test_acts_as_before_the_update_until_the_next(tmp_path):
 
 
 def test_a_fault_of_the_thread_ends_the_run(tmp_path):
-  trainer = build(tmp_path, '--overlap', 'True', '--pretrain', '0')
+  trainer = build(tmp_path, '--overlap', 'True')
   critic = trainer.learner.sources[0].ac.critic.trainable_variables[0]
   critic.assign(np.full(critic.shape, np.nan))
   with pytest.raises(cli.Fault, match='not finite at source-1: metrics: '):

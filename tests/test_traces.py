@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLAGS = (
     '--configs coworld debug --compile graph --source_task dummy_3 '
     '--target_task dummy_2 --dataset.batch 2 --dataset.length 3 '
+    '--size 16 --encoder.cnn_kernels 4 4 --decoder.cnn_kernels 6 6 '
     '--imag_horizon 2 --time_limit 8 --overlap True --schedule.prefill 16 '
     '--schedule.source_pretrain 2 --schedule.source_steps 20 '
     '--schedule.warmup 2 --schedule.model_updates 2 --schedule.target_steps '
@@ -31,7 +32,7 @@ def test_a_run_of_all_phases_compiles_each_function_once(tmp_path):
   data, logdir = tmp_path / 'data', tmp_path / 'run'
   assert collect.main([
       '--task', 'dummy_2', '--steps', '16', '--time_limit', '8', '--quality',
-      'fast', '--out', str(data)]) == 0
+      'fast', '--size', '16', '--out', str(data)]) == 0
   config = flags.parse(
       [*FLAGS.split(), '--offline_dir', str(data), '--logdir', str(logdir)],
       ROOT / 'configs')
