@@ -116,8 +116,12 @@ def test_acts_as_before_the_update_until_the_next(tmp_path):
 
 def test_a_fault_of_the_thread_ends_the_run(tmp_path):
   trainer = build(tmp_path, '--overlap', 'True')
+  trainer.phases(trainer.blocks[0])  # Prefill.
   critic = trainer.learner.sources[0].ac.critic.trainable_variables[0]
   critic.assign(np.full(critic.shape, np.nan))
   with pytest.raises(cli.Fault, match='not finite at source-1: metrics: '):
-    trainer.run()
+    trainer.block, trainer.done = 2, 0
+    trainer.phases(trainer.blocks[2])
+  trainer.collectors[0].close()
+  trainer.keeper.close()
   assert (tmp_path / 'faults' / 'source-1.json').exists()
