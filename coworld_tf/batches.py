@@ -43,9 +43,10 @@ class Batches:
       cli.Fault: files have vanished or cannot be read any more.
     """
     dataset = self.config.dataset
-    batches = iter(replay.dataset(
-        batch or dataset.batch, dataset.length,
-        seeds.make(self.config.seed, *stream), int(start), prefetch))
+    with self.shares('data'):
+      batches = iter(replay.dataset(
+          batch or dataset.batch, dataset.length,
+          seeds.make(self.config.seed, *stream), int(start), prefetch))
     while True:
       try:
         with self.shares('data'):

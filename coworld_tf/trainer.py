@@ -242,10 +242,10 @@ class Trainer:
             x.replay.total_episodes for x in self.collectors)}
     with self.shares('evaluation'):
       mean = self.evaluator(domain, self.label(), position, **kind)
+      self.write()
     if domain == ('target' if self.target else 'source') and (
         'random' not in kind):
       self.score = mean
-    self.write()
 
   def _facts(self):
     """Where the run stands, for its checkpoint."""
