@@ -66,7 +66,7 @@ def show(config, logdir, trainer):
   from coworld_tf import report
   summary = report.finish(
       config, logdir, trainer.learner, trainer.target_replay,
-      trainer.counts())
+      {**trainer.counts(), 'shares': trainer.shares.summary()})
   print()
   print(report.table(summary))
   print(f'\nEverything is in {logdir}: summary.json, curves.png, returns.png,')

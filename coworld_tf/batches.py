@@ -1,19 +1,21 @@
 """Batches of a run, which continue their streams of random numbers."""
 
-import time
-
 import tensorflow as tf
 
 from coworld_tf import cli, seeds
 
 
 class Batches:
-  """Draws batches as the configuration says and measures the waiting."""
+  """Draws batches as the configuration says."""
 
-  def __init__(self, config):
-    """Takes the configuration, see configs/defaults.yaml."""
-    self.config = config
-    self.waited = 0.0  # Seconds for batches.
+  def __init__(self, config, shares):
+    """Prepares drawing.
+
+    Args:
+      config: configuration, see configs/defaults.yaml.
+      shares: shares.Shares, which is told of the waiting.
+    """
+    self.config, self.shares = config, shares
 
   def source(self, collector):
     """Yields batches of what a collector.Collector collects."""
@@ -37,21 +39,21 @@ class Batches:
       cli.Fault: files have vanished or cannot be read any more.
     """
     dataset, errors = self.config.dataset, []
-    batches = iter(replay.dataset(
-        batch or dataset.batch, dataset.length,
-        seeds.make(self.config.seed, *stream), int(start), prefetch,
-        beside, errors))
+    with self.shares('data'):
+      batches = iter(replay.dataset(
+          batch or dataset.batch, dataset.length,
+          seeds.make(self.config.seed, *stream), int(start), prefetch,
+          beside, errors))
     while True:
-      begin = time.time()
       try:
-        found = next(batches)
+        with self.shares('data'):
+          found = next(batches)
       except tf.errors.OpError:
         if not errors:
           raise
         if isinstance(errors[0], (OSError, ValueError)):
           raise unreadable(errors[0]) from None
         raise errors[0] from None
-      self.waited += time.time() - begin
       yield found
 
 

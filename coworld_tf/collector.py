@@ -21,6 +21,8 @@ class Collector:
     """
     self.config, self.name, self.index = config, name, index
     self.agent, self.replay, self.make_env = learner, replay, make_env
+    # What acts while the agent learns.
+    self.twin = agent.Twin(learner) if config.overlap else None
     self.driver = self.simulator = self.policy = None
     self.episode = None  # Number of the one that was begun last.
 
@@ -38,10 +40,11 @@ class Collector:
   def collect(self):
     """Makes an agent step; episodes are stored once they are whole."""
     if not self.running:
+      if self.twin:
+        self.twin.follow()
       self._begin(lambda number: agent.AgentPolicy(
-          self.agent, self._seed(seeds.ACTING, number), 'train'))
+          self.twin or self.agent, self._seed(seeds.ACTING, number), 'train'))
     self.driver(self.policy, steps=1)
-    self.agent.step.assign_add(1)
 
   def cut(self):
     """Ends the running episode, if there is one, and stores it."""

@@ -1,8 +1,9 @@
 """What happens in each phase of a schedule, see schedule.py."""
 
+import contextlib
 import logging
 
-from coworld_tf import batches, embeddings, inputs, seeds
+from coworld_tf import batches, embeddings, inputs, seeds, turns
 
 LOG = logging.getLogger(__name__)
 
@@ -14,7 +15,7 @@ class Phases:
     """Takes the trainer.Trainer whose blocks these are."""
     self.trainer, self.config = trainer, trainer.config
     self.learner, self.target = trainer.learner, trainer.target
-    self.batches = batches.Batches(trainer.config)
+    self.batches = batches.Batches(trainer.config, trainer.shares)
     self.embeddings = embeddings.Embeddings(
         trainer.config, trainer.learner, trainer.target_replay, trainer.logdir)
     self.by_name = {
@@ -34,6 +35,9 @@ class Phases:
   def __call__(self, block):
     """Does what is left of a block."""
     self.by_name[block.phase](block)
+    # An evaluation before a block is a part of it.
+    if block.phase not in ('evaluate_source', 'evaluate_target'):
+      self.trainer.tell_shares()
 
   def _collector(self, block):
     """The collector of a block; the simulators of others are closed."""
@@ -50,43 +54,47 @@ class Phases:
     data = collector.replay
     def step():
       before = data.total_steps
-      collector.prefill()
+      with self.trainer.shares('environment'):
+        collector.prefill()
       return data.total_steps - before
-    self._loop(block.amount // self.config.action_repeat, step, 'step')
+    self.trainer.loop(
+        block.amount // self.config.action_repeat, step, 'step')
     collector.agent.step.assign(data.total_steps)
 
   def _source(self, block):
     collector = self._collector(block)
-    data = self.batches.source(collector)
-    self._collect(block, collector, lambda: self.trainer.update(
-        collector.name, collector.agent.train, next(data)))
+    self._collect(
+        block, collector, collector.agent.train, [collector.agent.step],
+        self.batches.source(collector))
 
   def _source_aligned(self, block):
     collector = self._collector(block)
-    data = self.batches.source(collector)
     target_data = self.batches(
         self.trainer.target_replay, collector.agent.updates, 2,
         seeds.ALIGNED_DATA, collector.index)
-    self._collect(block, collector, lambda: self.trainer.update(
-        collector.name, self.learner.train_source_aligned, next(data),
-        next(target_data)))
+    self._collect(
+        block, collector, self.learner.train_source_aligned,
+        [collector.agent.step, self.learner.aligned_steps],
+        self.batches.source(collector), target_data)
 
-  def _collect(self, block, collector, update):
+  def _collect(self, block, collector, train, counters, *data):
     """Acts in the source, with an update every few agent steps."""
-    config, source = self.config, collector.agent
-    total = block.amount // config.action_repeat
+    total = block.amount // self.config.action_repeat
+    source = turns.Turns(
+        self.trainer, collector, train, zip(*data, strict=True), counters)
     def step():
-      if source.updates == 0:
-        for _ in range(config.pretrain):
-          update()
-      collector.collect()
-      if block.phase == 'source_aligned':
-        self.learner.aligned_steps.assign_add(1)
+      if self.trainer.done == 0 and collector.agent.updates == 0:
+        for _ in range(self.config.pretrain):
+          source.update()
+      source.act()
       done = self.trainer.done + 1
-      if done % config.train_every == 0 or done == total:
-        update()
+      if done % self.config.train_every == 0 or done == total:
+        source.learn()
+      if done == total or not collector.running:
+        source.join()
       return 1
-    self._loop(total, step, 'step', collector)
+    with contextlib.closing(source):
+      self.trainer.loop(total, step, 'step', collector)
     # A checkpoint cannot hold the state of the simulator.
     collector.cut()
 
@@ -97,9 +105,11 @@ class Phases:
         source.replay, self.trainer.done, 0, seeds.FISHER, batch=1)
     def step():
       name = f'hand_over-{self.trainer.done}'
-      self.trainer.guard(name, None, self.learner.consolidate, next(data))
+      batch = next(data)
+      with self.trainer.shares('update'):
+        self.trainer.guard(name, None, self.learner.consolidate, batch)
       return 1
-    self._loop(block.amount, step, 'sequence')
+    self.trainer.loop(block.amount, step, 'sequence')
     metrics = self.learner.hand_over()
     if metrics:
       self.trainer.write(metrics)
@@ -127,7 +137,8 @@ class Phases:
 
   def _train_aligned(self, updates, train, steps=0):
     """Makes updates that may read embeddings of the source."""
-    beside = self.embeddings.prepare(updates, self.trainer.label())
+    with self.trainer.shares('update'):
+      beside = self.embeddings.prepare(updates, self.trainer.label())
     self._train_target(updates, train, steps, beside)
 
   def _train_target(self, updates, train, steps=0, beside=None):
@@ -139,15 +150,7 @@ class Phases:
       self.trainer.update('target', train, next(data))
       self.target.step.assign_add(steps)
       return 1
-    self._loop(updates, step)
-
-  def _loop(self, *args):
-    waited = self.batches.waited
-    seconds = self.trainer.loop(*args)
-    if seconds:
-      share = (self.batches.waited - waited) / seconds
-      LOG.info(
-          '%s: %.1f %% waiting for data', self.trainer.label(), 100 * share)
+    self.trainer.loop(updates, step)
 
   def _evaluate_random(self, _):
     self.trainer.evaluate('target', random=True)

@@ -16,7 +16,14 @@ import contextlib
 import logging
 import time
 
-from coworld_tf import evaluations, faults, interrupts, keeper, phases
+from coworld_tf import (
+  evaluations,
+  faults,
+  interrupts,
+  keeper,
+  phases,
+  shares,
+)
 from dreamerv2_base import files, logger, progress
 
 LOG = logging.getLogger(__name__)
@@ -53,6 +60,7 @@ class Trainer:
       self.domains['target'] = self.target, target_replay, make_target
     # Position: block of the schedule, units done in it, seconds of training.
     self.block, self.done, self.seconds = 0, 0, 0.0
+    self.shares = shares.Shares(x.phase for x in blocks)
     self.score = None  # Return of an evaluation in this block.
     self.saved_done = 0  # Units done in this block at the last checkpoint.
     self.keeper = keeper.Keeper(logdir / 'checkpoints', learner, config)
@@ -87,6 +95,9 @@ class Trainer:
     position = facts['position']
     self.block, self.done = position['block'], position['done']
     self.saved_done, self.seconds = self.done, position['seconds']
+    # Not so in a checkpoint of an earlier version or another schedule.
+    if _like(facts.get('shares'), self.shares.facts()):
+      self.shares.resume(facts['shares'])
     if position['phase'] != self._phase():
       raise ValueError(
           f"{self.logdir}: the run stands at '{position['phase']}', block "
@@ -146,6 +157,10 @@ class Trainer:
 
   def save(self):
     """Writes a checkpoint and deletes episodes that none needs any more."""
+    with self.shares('checkpoint'):
+      self._save()
+
+  def _save(self):
     now = time.time()
     self.seconds += now - self.clock
     self.clock = now
@@ -153,8 +168,8 @@ class Trainer:
       if path.exists():
         files.sync(path)
     self.keeper.save(
-        {**self._facts(), 'dataset': self._dataset()}, self.logger.pending(),
-        self.score)
+        {**self._facts(), 'dataset': self._dataset(),
+         'shares': self.shares.facts()}, self.logger.pending(), self.score)
     for collector in self.collectors:
       collector.replay.drop_before(min(
           facts['replays'][collector.name]['first_shard']
@@ -173,11 +188,7 @@ class Trainer:
       step: returns the number of units that it has done.
       unit: what is counted, in the singular.
       collector: checkpoints stand where this one runs no episode.
-
-    Returns:
-      Seconds, 0 if there were no updates.
     """
-    before, start = self.step, time.time()
     bar = progress.Progress(total, self.label(), self.done, unit)
     with contextlib.closing(bar), interrupts.delayed() as signals:
       while self.done < total:
@@ -196,12 +207,25 @@ class Trainer:
     # The next block must not report the updates of this one.
     if self.logger.pending():
       self.write()
-    return time.time() - start if self.step > before else 0
+
+  def tell_shares(self):
+    """Logs what the time since the last call was spent on, by shares."""
+    found, seconds = self.shares.finish(self._phase())
+    LOG.info(
+        '%s: %s of %.1f s', self.label(), shares.line(found), seconds)
 
   def update(self, domain, train, *batches):
     """Trains an agent and logs the metrics that `train(*batches)` returns."""
-    agent = self.domains[domain][0]
-    self.logger.add(self.guard(domain, agent, train, *batches), domain)
+    self.log(domain, self.make(domain, train, *batches))
+
+  def make(self, domain, train, *batches):
+    """Trains an agent in any thread; returns the metrics once they exist."""
+    with self.shares(shares.UPDATE):
+      return self.guard(domain, self.domains[domain][0], train, *batches)
+
+  def log(self, domain, metrics):
+    """Logs the metrics of the update of a domain that was made last."""
+    self.logger.add(metrics, domain)
     if self.step % self.config.log_every == 0:
       self.write()
 
@@ -216,11 +240,12 @@ class Trainer:
         'step': self.step, **self.counts(),
         'source_episodes': sum(
             x.replay.total_episodes for x in self.collectors)}
-    mean = self.evaluator(domain, self.label(), position, **kind)
+    with self.shares('evaluation'):
+      mean = self.evaluator(domain, self.label(), position, **kind)
+      self.write()
     if domain == ('target' if self.target else 'source') and (
         'random' not in kind):
       self.score = mean
-    self.write()
 
   def _facts(self):
     """Where the run stands, for its checkpoint."""

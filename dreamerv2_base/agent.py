@@ -1,5 +1,7 @@
 """The DreamerV2 agent: acts, learns from batches and shows what it learned."""
 
+import copy
+
 import tensorflow as tf
 
 from dreamerv2_base import (
@@ -65,7 +67,12 @@ class Agent(tf.Module):
     """Returns the state of the policy before the first observation."""
     return self.wm.rssm.initial(batch), tf.zeros([batch, self.action_size])
 
-  def _policy(self, obs, state, seed, mode):
+  @property
+  def acting(self):
+    """The networks that act: encoder, RSSM and actor."""
+    return self.wm.encoder, self.wm.rssm, self.ac.actor
+
+  def _policy(self, obs, state, seed, mode, networks=None):
     """Chooses actions.
 
     Args:
@@ -74,25 +81,26 @@ class Agent(tf.Module):
       seed: stateless seed.
       mode: 'train' samples states and actions and adds noise, 'eval' takes
         the mode of actions and adds other noise, 'mode' the mode of both.
+      networks: copies of `acting` to act with instead.
 
     Returns:
       Actions [B, A] and the next state.
     """
     latent_seed, act_seed, noise_seed = tf.unstack(stateless.split(seed, 3))
     latent, action = state
-    embed = self.wm.encoder(self.wm.scaled(obs))
+    encoder, rssm, actor = networks or self.acting
+    embed = encoder(self.wm.scaled(obs))
     sample = mode == 'train' or (
         mode == 'eval' and not self.config.eval_state_mean)
-    latent, _ = self.wm.rssm.obs_step(
+    latent, _ = rssm.obs_step(
         latent, action, embed, obs['is_first'], latent_seed, sample)
-    feat = self.wm.rssm.get_feat(latent)
+    dist = actor(rssm.get_feat(latent))
     if mode == 'train':
-      action, _ = self.ac.act(feat, act_seed)
-      noise = self.config.expl_noise
+      action, noise = dist.sample(seed=act_seed), self.config.expl_noise
     else:
-      action = self.ac.masked(self.ac.actor(feat).mode())
+      action = dist.mode()
       noise = self.config.eval_noise if mode == 'eval' else 0.0
-    action = self._add_noise(action, noise, noise_seed)
+    action = self._add_noise(self.ac.masked(action), noise, noise_seed)
     return action, (latent, action)
 
   def _add_noise(self, action, amount, seed):
@@ -159,6 +167,28 @@ class Agent(tf.Module):
     return self.wm.video(batch, self.seeds()[0])
 
 
+class Twin:
+  """Acts as an agent did when it was last followed, whatever it learns since.
+
+  Its copies of the networks are no variables of the agent, nor saved.
+  """
+
+  def __init__(self, agent):
+    """Copies what acts in an agent."""
+    self.initial = agent.initial
+    copies = copy.deepcopy(agent.acting)
+    pairs = [
+        pair for ours, theirs in zip(copies, agent.acting, strict=True)
+        for pair in zip(ours.variables, theirs.variables, strict=True)]
+    def policy(obs, state, seed, mode):
+      return agent._policy(obs, state, seed, mode, copies)
+    def follow():
+      for ours, theirs in pairs:
+        ours.assign(theirs)
+    mode = agent.config.compile
+    self.policy, self.follow = compiled(policy, mode), compiled(follow, mode)
+
+
 class AgentPolicy:
   """An agent as a policy for drivers; each call has a seed of its own."""
 
@@ -166,7 +196,7 @@ class AgentPolicy:
     """Makes the policy.
 
     Args:
-      agent: the agent to act with.
+      agent: the agent to act with, or its Twin.
       seed: of this policy's noise.
       mode: 'train', 'eval' or 'mode'.
       calls: number of calls made before, to go on with their noise.

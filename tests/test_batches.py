@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from coworld_tf import batches, cli
+from coworld_tf import batches, cli, shares
 from coworld_tf.datasets import collect
 from dreamerv2_base import flags, replay
 
@@ -20,7 +20,8 @@ def test_files_that_go_are_told_in_one_line(tmp_path, harm):
       '--task', 'dummy_2', '--steps', '50', '--time_limit', '25',
       '--quality', 'fast', '--out', str(data)]) == 0
   config = flags.parse(['--configs', 'debug'], ROOT / 'configs')
-  drawn = batches.Batches(config)(replay.Replay(data), 0, 0, 1)
+  drawn = batches.Batches(config, shares.Shares())(
+      replay.Replay(data), 0, 0, 1)
   assert next(drawn)['image'].shape[:2] == (4, 8)
   shard = data / 'shard-00000'
   if harm == 'vanished':

@@ -26,7 +26,9 @@ FLAGS = (
     '--evaluation.envs 1 --evaluation.final_episodes 1')
 # Further flags, seconds between checkpoints, how it ends before its time.
 CASES = {
-    'coworld': ('--schedule.source_steps 10', 0, 2 * [signal.SIGKILL]),
+    'coworld': (
+        '--schedule.source_steps 10 --overlap True', 0,
+        [signal.SIGKILL, signal.SIGTERM]),
     'dreamerv2': (
         '--schedule.source_pretrain 2 --schedule.source_steps 18', 1000,
         [signal.SIGKILL]),

@@ -82,7 +82,7 @@ def test_killed_run_finishes(trained):
   _, result = trained
   assert result.returncode == 0, result.stderr
   assert 'continuing at block' in result.stderr
-  assert ' % waiting for data\n' in result.stderr
+  assert ' % update, ' in result.stderr
   assert 'Traceback' not in result.stderr
   for name in ('random', 'dataset', 'target'):
     assert f'\n{name} ' in result.stdout

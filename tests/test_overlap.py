@@ -1,0 +1,127 @@
+"""A source that acts while it learns does not depend on what is faster."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from coworld_tf import cli, methods, turns
+from dreamerv2_base import flags, logger, store
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# The end of a block is no multiple of updates, nor that of episodes. The
+# loss depends on the number of agent steps.
+FLAGS = (
+    '--configs dreamerv2 debug --task dummy_2 --dataset.batch 2 '
+    '--dataset.length 3 --imag_horizon 2 --time_limit 7 --train_every 3 '
+    '--size 16 --encoder.cnn_kernels 4 4 --decoder.cnn_kernels 6 6 '
+    '--pretrain 0 --schedule.prefill 14 --schedule.source_pretrain 1 '
+    '--schedule.source_steps 16 --evaluation.final_episodes 1 --actor_ent '
+    'linear(1,0,50) --actor_opt.lr 1e-2')
+
+
+class AtOnce:
+  """Makes what is submitted before anything else."""
+
+  def __init__(self, _):
+    pass
+
+  def submit(self, function, *args):
+    value = function(*args)
+    made = turns.futures.Future()
+    made.set_result(value)
+    return made
+
+  def shutdown(self):
+    pass
+
+
+class AtLast(AtOnce):
+  """Makes what is submitted when its result is wanted."""
+
+  def submit(self, function, *args):
+    made = turns.futures.Future()
+    made.result = lambda: function(*args)
+    return made
+
+
+def build(logdir, *args):
+  config = flags.parse(
+      [*FLAGS.split(), '--logdir', str(logdir), *args], ROOT / 'configs')
+  return methods.build(config, logdir, None)
+
+
+def train(logdir, *args):
+  """Returns weights, metrics and data of a run by name."""
+  trainer = build(logdir, *args)
+  trainer.run()
+  lines = logger.read_metrics(logdir / 'metrics.jsonl')
+  return {
+      'variables': [x.numpy() for x in trainer.learner.variables],
+      'metrics': [
+          {key: x for key, x in line.items() if key not in ('seconds', 'time')}
+          for line in lines],
+      'episodes': (logdir / 'source_episodes' / store.INDEX).read_bytes()}
+
+
+def test_speed_does_not_matter(tmp_path, monkeypatch):
+  found = [train(tmp_path / 'thread', '--overlap', 'True')]
+  for pool in (AtOnce, AtLast):
+    monkeypatch.setattr(turns.futures, 'ThreadPoolExecutor', pool)
+    found.append(train(tmp_path / pool.__name__, '--overlap', 'True'))
+  for other in found[1:]:
+    assert other['metrics'] == found[0]['metrics']
+    assert other['episodes'] == found[0]['episodes']
+    for pair in zip(
+        found[0]['variables'], other['variables'], strict=True):
+      np.testing.assert_array_equal(*pair)
+  apart = train(tmp_path / 'turns')
+  assert apart['episodes'] != found[0]['episodes']
+  steps = lambda run: [
+      [line[key] for key in ('step', 'source_frames', 'source_updates')]
+      for line in run['metrics']]
+  assert steps(apart) == steps(found[0])
+
+
+def test_acts_as_before_the_update_until_the_next(tmp_path):
+  trainer = build(tmp_path, '--overlap', 'True')
+  collector, = trainer.collectors
+  collector.prefill()
+  data = trainer.phases.batches.source(collector)
+  source = turns.Turns(
+      trainer, collector, collector.agent.train, zip(data),
+      [collector.agent.step])
+  weight = lambda learner: learner.ac.actor.out.mean.kernel.numpy()
+  probe = {
+      key: np.zeros([1, *space.shape], space.dtype)
+      for key, space in collector.simulator.obs_space.items()}
+  def act(learner):
+    return learner.policy(
+        probe, learner.initial(1), tf.constant([0, 0]), 'mode')[0].numpy()
+  before, kernel = act(collector.agent), weight(collector.agent)
+  for _ in range(2):
+    source.act()
+    source.learn()
+    source.act()
+    np.testing.assert_array_equal(act(collector.twin), before)
+    source.join()
+    assert np.any(weight(collector.agent) != kernel)
+    np.testing.assert_array_equal(act(collector.twin), before)
+    before, kernel = act(collector.agent), weight(collector.agent)
+  source.close()
+  collector.close()
+  trainer.keeper.close()
+
+
+def test_a_fault_of_the_thread_ends_the_run(tmp_path):
+  trainer = build(tmp_path, '--overlap', 'True')
+  trainer.phases(trainer.blocks[0])  # Prefill.
+  critic = trainer.learner.sources[0].ac.critic.trainable_variables[0]
+  critic.assign(np.full(critic.shape, np.nan))
+  with pytest.raises(cli.Fault, match='not finite at source-1: metrics: '):
+    trainer.block, trainer.done = 2, 0
+    trainer.phases(trainer.blocks[2])
+  trainer.collectors[0].close()
+  trainer.keeper.close()
+  assert (tmp_path / 'faults' / 'source-1.json').exists()
