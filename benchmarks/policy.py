@@ -26,7 +26,14 @@ from ai_edge_litert import interpreter
 from benchmarks import machine
 from coworld_tf import cli
 from coworld_tf.export import policy, tflite
-from dreamerv2_base import agent, files, flags, logger, progress
+from dreamerv2_base import (
+  agent,
+  convolutions,
+  files,
+  flags,
+  logger,
+  progress,
+)
 from dreamerv2_base import config as configs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -151,7 +158,7 @@ def products(player, batch):
   rssm, encoder, actor = player.wm.rssm, player.wm.encoder, player.ac.actor
   # Read and cast here, as that is no product.
   value = lambda layer: tf.cast(layer.kernel, rssm.dtype)
-  convs = [(value(layer), layer.stride) for layer in encoder.convs]
+  convs = [(value(layer), convolutions.STRIDE) for layer in encoder.convs]
   enter, cell, out, dist = map(
       value, [rssm.img_in, rssm.cell.layer, rssm.obs_out, rssm.obs_dist])
   head = [value(layer) for layer in [*actor.stack.layers, actor.out.mean]]

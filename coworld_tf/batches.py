@@ -1,15 +1,10 @@
 """Batches of a run, which continue their streams of random numbers."""
 
-import builtins
-import re
 import time
 
 import tensorflow as tf
 
 from coworld_tf import cli, seeds
-
-# What TensorFlow makes of an exception of Python.
-CAUSE = re.compile(r'(\w*Error): (.*)')
 
 
 class Batches:
@@ -26,7 +21,8 @@ class Batches:
         collector.replay, collector.agent.updates, 0, seeds.SOURCE_DATA,
         collector.index)
 
-  def __call__(self, replay, start, prefetch, *stream, batch=0):
+  def __call__(
+      self, replay, start, prefetch, *stream, batch=0, beside=None):
     """Yields batches from the given one on.
 
     Args:
@@ -35,25 +31,32 @@ class Batches:
       prefetch: batches drawn ahead of time, 0 for a replay that grows.
       *stream: as for `seeds.make`.
       batch: sequences of each, 0 for as many as configured.
+      beside: as for `replay.Replay.sample`.
 
     Raises:
       cli.Fault: files have vanished or cannot be read any more.
     """
-    dataset = self.config.dataset
+    dataset, errors = self.config.dataset, []
     batches = iter(replay.dataset(
         batch or dataset.batch, dataset.length,
-        seeds.make(self.config.seed, *stream), int(start), prefetch))
+        seeds.make(self.config.seed, *stream), int(start), prefetch,
+        beside, errors))
     while True:
       begin = time.time()
       try:
         found = next(batches)
-      except tf.errors.OpError as error:
-        cause = CAUSE.search(error.message)
-        if not cause or not issubclass(
-            getattr(builtins, cause[1], Exception), (OSError, ValueError)):
+      except tf.errors.OpError:
+        if not errors:
           raise
-        raise cli.Fault(
-            f'a batch cannot be read: {cause[2]}; the same command continues '
-            'once the files are as they were') from None
+        if isinstance(errors[0], (OSError, ValueError)):
+          raise unreadable(errors[0]) from None
+        raise errors[0] from None
       self.waited += time.time() - begin
       yield found
+
+
+def unreadable(error):
+  """Returns the end of a run whose data could not be read."""
+  return cli.Fault(
+      f'a batch cannot be read: {error}; the same command continues once the '
+      'files are as they were')

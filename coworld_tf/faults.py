@@ -124,8 +124,14 @@ def _advice(found):
 
 def _finite(value):
   """Whether an array, tensor or variable has finite numbers only."""
-  value = np.asarray(value)
+  value = _array(value)
   return value.dtype.kind != 'f' or bool(np.isfinite(value).all())
+
+
+def _array(value):
+  """An array of NumPy's own types, to which bfloat16 does not belong."""
+  value = np.asarray(value)
+  return value.astype(np.float32) if value.dtype.kind == 'V' else value
 
 
 def _paths(learner):
@@ -154,7 +160,7 @@ def _write(path, found, data):
   """Writes batches as plain arrays and what of them is not finite."""
   path.parent.mkdir(parents=True, exist_ok=True)
   arrays = {
-      f'{label}.{key}': np.asarray(x)
+      f'{label}.{key}': _array(x)
       for label, batch in data.items() for key, x in batch.items()}
   if arrays:
     with files.replacing(path.with_suffix('.npz')) as temporary:

@@ -29,7 +29,7 @@ SETTINGS = (
 # What a run may be continued with another value of.
 CHANGEABLE = (
     'logdir', 'offline_dir', 'log_every', 'checkpoint_every', 'resume',
-    'on_nan', 'simulator_timeout', 'evaluation.envs')
+    'on_nan', 'simulator_timeout', 'evaluation.envs', 'align.cache')
 CHOICES = {
     'method': tuple(METHODS),
     'compile': ('graph', 'xla', 'eager'),

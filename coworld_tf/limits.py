@@ -18,6 +18,7 @@ RANGES = {
     r'log_every|train_every|slow_target_update': (1, STEPS),
     r'schedule\.(.*_blocks|source_pretrain|warmup|rounds)': (0, _BLOCKS),
     r'checkpoint_every|capacity|pretrain|schedule\..*|eta\.steps': (0, STEPS),
+    r'align\.cache': (0, STEPS),
     r'simulator_timeout': (1, 10 ** 6),
     r'action_repeat': (1, 1000),
     r'time_limit': (0, 10 ** 9),

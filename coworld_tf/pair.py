@@ -12,7 +12,7 @@ everything of the other as constant.
 
 import tensorflow as tf
 
-from coworld_tf import action_adapter
+from coworld_tf import action_adapter, embeddings
 from coworld_tf.stages import (
   reward_alignment,
   state_alignment,
@@ -56,6 +56,7 @@ class CoWorldPair(tf.Module):
     if config.coworld.target_init == 'from_source':
       self._check_same_shapes()
     compiled = lambda step: agent.compiled(step, config.compile)
+    self.embed = compiled(self._embed)
     self.train_source = source.train
     self.train_source_aligned = compiled(self._train_source_aligned)
     self.train_target_model = compiled(self._train_target_model)
@@ -109,9 +110,20 @@ class CoWorldPair(tf.Module):
     return self.target.update(
         batch, {'align': self.align}, {'constraint': self.constrain})
 
+  def _embed(self, images):
+    """Returns what the source's encoder makes of images [N, H, W, C], uint8.
+
+    While the source rests, `embeddings` keeps it for all images of a dataset.
+    """
+    wm = self.source.wm
+    return wm.encoder(wm.scaled({'image': images}))
+
   def align(self, outs):
     """Stage A as a loss term of the target's world model (Eq. 3)."""
-    peer_embed = self.source.wm.encoder(outs['obs'])
+    obs = outs['obs']
+    peer_embed = (
+        obs[embeddings.KEY] if embeddings.KEY in obs
+        else self.source.wm.encoder(obs))
     kl = state_alignment.state_alignment(
         outs['embed'], peer_embed, self.config.align.reduction)
     loss = self.config.coworld.beta2 * kl

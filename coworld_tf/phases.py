@@ -2,7 +2,7 @@
 
 import logging
 
-from coworld_tf import batches, inputs, seeds
+from coworld_tf import batches, embeddings, inputs, seeds
 
 LOG = logging.getLogger(__name__)
 
@@ -15,6 +15,8 @@ class Phases:
     self.trainer, self.config = trainer, trainer.config
     self.learner, self.target = trainer.learner, trainer.target
     self.batches = batches.Batches(trainer.config)
+    self.embeddings = embeddings.Embeddings(
+        trainer.config, trainer.learner, trainer.target_replay, trainer.logdir)
     self.by_name = {
         'evaluate_random': self._evaluate_random,
         'evaluate_source': self._evaluate_source,
@@ -116,18 +118,23 @@ class Phases:
     self._train_target(block.amount, self.target.train_model)
 
   def _target_model(self, block):
-    self._train_target(block.amount, self.learner.train_target_model)
+    self._train_aligned(block.amount, self.learner.train_target_model)
 
   def _target(self, block):
     steps = self.config.train_every
     updates = block.amount // (self.config.action_repeat * steps)
-    self._train_target(updates, self.learner.train_target, steps)
+    self._train_aligned(updates, self.learner.train_target, steps)
 
-  def _train_target(self, updates, train, steps=0):
+  def _train_aligned(self, updates, train, steps=0):
+    """Makes updates that may read embeddings of the source."""
+    beside = self.embeddings.prepare(updates, self.trainer.label())
+    self._train_target(updates, train, steps, beside)
+
+  def _train_target(self, updates, train, steps=0, beside=None):
     """Makes updates, each of which stands for some agent steps."""
     data = self.batches(
         self.trainer.target_replay, self.target.updates, 2,
-        seeds.TARGET_DATA)
+        seeds.TARGET_DATA, beside=beside)
     def step():
       self.trainer.update('target', train, next(data))
       self.target.step.assign_add(steps)

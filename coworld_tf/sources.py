@@ -60,6 +60,10 @@ class MultiSource(tf.Module):
     """Trains the target agent, see pair.CoWorldPair."""
     return {**self._reselect(batch), **self._pair().train_target(batch)}
 
+  def embed(self, images):
+    """Embeds images by the selected source, see pair.CoWorldPair."""
+    return self._pair().embed(images)
+
   def select(self, batches):
     """Chooses the source that is nearest in the mean over target batches.
 

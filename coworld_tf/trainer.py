@@ -8,8 +8,8 @@ A learner is a tf.Module whose variables all exist from the start, with
 and what the phases of its schedule need: functions from batches of sequences
 to metrics, `train_source_aligned(batch, target_batch)`, `train_target_model`,
 `train_target`, `consolidate` (one sequence, no metrics) and `select` (several
-batches); `hand_over()`, which also gives metrics; the index `selected` of a
-source and its counter `aligned_steps`.
+batches); `hand_over()`, which also gives metrics; `embed(images)` by a source;
+the index `selected` of a source and its counter `aligned_steps`.
 """
 
 import contextlib

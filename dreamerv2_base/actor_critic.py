@@ -68,8 +68,15 @@ class ActorCritic(tf.Module):
     self.critic_opt = make('critic', self.critic, config.critic_opt)
 
   def act(self, feat, seed):
-    """Samples actions [N, A] for features [N, F], unused dimensions zero."""
-    return self.masked(self.actor(feat).sample(seed=seed))
+    """Samples actions for features [N, F].
+
+    Returns:
+      Actions [N, A], unused dimensions zero, and the parameters of the policy
+      that they come from.
+    """
+    policy = self.actor.params(feat)
+    action = self.actor.dist(policy).sample(seed=seed)
+    return self.masked(action), policy
 
   def masked(self, action):
     """Sets the unused dimensions of actions [..., A] to zero."""
@@ -157,19 +164,20 @@ class ActorCritic(tf.Module):
         Loss:       l0     l1
 
     Args:
-      seq: imagined sequence of H + 1 states.
+      seq: imagined sequence of H + 1 states, with the policy's parameters.
       target: [H, N] returns.
 
     Returns:
       Scalar loss and dict of metrics.
     """
-    feat = tf.stop_gradient(seq['feat'][:-2])
-    policy, metrics = self.actor(feat), {}
+    policy, metrics = self.actor.dist({
+        key: x[:-1] for key, x in seq['policy'].items()}), {}
     objective = target[1:]
     if self.grad != 'dynamics':
       critic = (
           self.slow_critic if self.config.slow_baseline else self.critic)
-      advantage = tf.stop_gradient(target[1:] - critic(feat).mode())
+      value = critic(tf.stop_gradient(seq['feat'][:-2])).mode()
+      advantage = tf.stop_gradient(target[1:] - value)
       action = tf.stop_gradient(seq['action'][1:-1])
       score = self.used(policy, 'log_prob', action) * advantage
       rho = 0.0

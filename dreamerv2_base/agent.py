@@ -88,7 +88,8 @@ class Agent(tf.Module):
         latent, action, embed, obs['is_first'], latent_seed, sample)
     feat = self.wm.rssm.get_feat(latent)
     if mode == 'train':
-      action, noise = self.ac.act(feat, act_seed), self.config.expl_noise
+      action, _ = self.ac.act(feat, act_seed)
+      noise = self.config.expl_noise
     else:
       action = self.ac.masked(self.ac.actor(feat).mode())
       noise = self.config.eval_noise if mode == 'eval' else 0.0

@@ -3,6 +3,8 @@
 Each class overrides TFP's sampling hook only. All parameters are float32.
 """
 
+import math
+
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
@@ -21,8 +23,17 @@ class OneHot(tfd.OneHotCategorical):
     shape = tf.concat([[n], tf.shape(logits)], 0)
     classes = logits.shape[-1]
     choice = tf.argmax(logits + stateless.gumbel(shape, seed), -1)
-    probs = self.probs_parameter()
-    return tf.one_hot(choice, classes) + (probs - tf.stop_gradient(probs))
+    return _straight_through(
+        tf.one_hot(choice, classes), self.probs_parameter())
+
+
+@tf.custom_gradient
+def _straight_through(sample, probs):
+  """Returns the sample; its gradient goes to the probabilities."""
+  def gradient(upstream):
+    # Several samples share their probabilities.
+    return None, tf.reduce_sum(upstream, 0)
+  return tf.identity(sample), gradient
 
 
 class Normal(tfd.Normal):
@@ -31,6 +42,22 @@ class Normal(tfd.Normal):
   def _sample_n(self, n, seed=None):
     shape = tf.concat([[n], tf.shape(self.loc)], 0)
     return self.loc + self.scale * stateless.normal(shape, seed)
+
+
+class UnitNormal(tfd.Independent):
+  """Normals of scale 1 as one event, whose density takes few passes."""
+
+  def _log_prob(self, value):
+    event = self.event_shape.as_list()
+    square = tf.math.squared_difference(value, self.distribution.loc)
+    square = tf.reduce_sum(square, list(range(-len(event), 0)))
+    constant = 0.5 * math.log(2 * math.pi) * math.prod(event)
+    return -0.5 * square - constant
+
+
+def unit_normal(loc, rank):
+  """Returns normals of scale 1 whose last `rank` axes are one event."""
+  return UnitNormal(Normal(loc, 1.0), rank)
 
 
 class TruncatedNormal(tfd.TruncatedNormal):

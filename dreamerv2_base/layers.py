@@ -7,6 +7,8 @@ bfloat16 or float16); layer norm always computes in float32.
 import numpy as np
 import tensorflow as tf
 
+from dreamerv2_base import biases, convolutions
+
 
 class Init:
   """Draws initial weights in order of construction and sets compute types."""
@@ -38,6 +40,17 @@ def sizes(x, stop=None):
       for number, size in zip(known, dynamic, strict=True)]
 
 
+def affine(x, kernel, bias, dtype):
+  """Maps [..., inputs] to [..., units] in one matrix product of that type."""
+  batch = sizes(x, -1)
+  if len(batch) > 1:
+    flat = tf.reshape(x, [-1, x.shape[-1]])
+    return tf.reshape(
+        affine(flat, kernel, bias, dtype), [*batch, kernel.shape[-1]])
+  x = tf.linalg.matmul(tf.cast(x, dtype), tf.cast(kernel, dtype))
+  return biases.add(x, tf.cast(bias, dtype))
+
+
 class Dense(tf.Module):
   """Affine map of the last axis, [..., inputs] to [..., units]."""
 
@@ -48,12 +61,8 @@ class Dense(tf.Module):
     self.bias = constant(units, 0, 'bias')
 
   def __call__(self, x):
-    """Applies the map; tensors of rank above 2 become one matrix product."""
-    batch = sizes(x, -1)
-    x = tf.reshape(tf.cast(x, self.dtype), [-1, x.shape[-1]])
-    x = tf.linalg.matmul(x, tf.cast(self.kernel, self.dtype))
-    x = tf.nn.bias_add(x, tf.cast(self.bias, self.dtype))
-    return tf.reshape(x, [*batch, x.shape[-1]])
+    """Applies the map."""
+    return affine(x, self.kernel, self.bias, self.dtype)
 
 
 class LayerNorm(tf.Module):
@@ -74,11 +83,11 @@ class LayerNorm(tf.Module):
 
 
 class Conv(tf.Module):
-  """Strided convolution without padding, NHWC."""
+  """Convolution of stride 2 without padding, NHWC."""
 
-  def __init__(self, inputs, depth, kernel, stride, init):
+  def __init__(self, inputs, depth, kernel, init):
     super().__init__()
-    self.dtype, self.stride = init.dtype, stride
+    self.dtype = init.dtype
     area = kernel ** 2
     self.kernel = init.kernel(
         [kernel, kernel, inputs, depth], area * inputs, area * depth)
@@ -86,38 +95,29 @@ class Conv(tf.Module):
 
   def __call__(self, x):
     """Maps [N, H, W, inputs] to [N, H', W', depth]."""
-    x = tf.nn.conv2d(
-        tf.cast(x, self.dtype), tf.cast(self.kernel, self.dtype),
-        self.stride, 'VALID')
-    return tf.nn.bias_add(x, tf.cast(self.bias, self.dtype))
+    x = convolutions.conv(
+        tf.cast(x, self.dtype), tf.cast(self.kernel, self.dtype))
+    return biases.add(x, tf.cast(self.bias, self.dtype))
 
 
 class Deconv(tf.Module):
-  """Transposed strided convolution without padding, NHWC."""
+  """Transposed convolution of stride 2 without padding, NHWC."""
 
-  def __init__(self, inputs, depth, kernel, stride, init):
+  def __init__(self, inputs, depth, kernel, init):
     super().__init__()
-    self.dtype, self.stride = init.dtype, stride
+    self.dtype = init.dtype
     area = kernel ** 2
     self.kernel = init.kernel(
         [kernel, kernel, depth, inputs], area * inputs, area * depth)
     self.bias = constant(depth, 0, 'bias')
 
-  def __call__(self, x):
-    """Maps [N, H, W, inputs] to [N, H', W', depth]."""
-    kernel = tf.cast(self.kernel, self.dtype)
-    x = tf.cast(x, self.dtype)
-    size, _, depth, inputs = kernel.shape
-    if x.shape[1:3] == [1, 1]:
-      # From a single pixel this is one matrix product, and much faster.
-      kernel = tf.reshape(kernel, [-1, inputs])
-      x = tf.linalg.matmul(tf.reshape(x, [-1, inputs]), kernel, False, True)
-      x = tf.reshape(x, [-1, size, size, depth])
-    else:
-      height, width = [(n - 1) * self.stride + size for n in x.shape[1:3]]
-      shape = [tf.shape(x)[0], height, width, depth]
-      x = tf.nn.conv2d_transpose(x, kernel, shape, self.stride, 'VALID')
-    return tf.nn.bias_add(x, tf.cast(self.bias, self.dtype))
+  def __call__(self, x, act=tf.identity):
+    """Maps [N, H, W, inputs] to [N, H', W', depth]; act is elementwise."""
+    x, kernel, bias = [
+        tf.cast(x, self.dtype) for x in (x, self.kernel, self.bias)]
+    if act is tf.nn.elu:
+      return convolutions.deconv_elu(x, kernel, bias)
+    return act(biases.add(convolutions.deconv(x, kernel), bias))
 
 
 class GRUCell(tf.Module):

@@ -36,9 +36,11 @@ class Stack(tf.Module):
 
   def __call__(self, x):
     """Maps [..., inputs] to [..., widths[-1]]."""
+    # As one batch throughout, so that products and activations are fused.
+    x, batch = flatten_batch(x, 1)
     for layer, norm in zip(self.layers, self.norms, strict=True):
       x = self.act(norm(layer(x)))
-    return x
+    return tf.reshape(x, [*batch, self.size])
 
 
 class Encoder(tf.Module):
@@ -78,7 +80,7 @@ class Encoder(tf.Module):
       self.convs, self.norms = [], []
       for index, kernel in enumerate(cnn_kernels):
         inputs, depth = depth, 2 ** index * cnn_depth
-        self.convs.append(layers.Conv(inputs, depth, kernel, 2, init))
+        self.convs.append(layers.Conv(inputs, depth, kernel, init))
         self.norms.append(layers.get_norm(norm, depth))
         height, width = (height - kernel) // 2 + 1, (width - kernel) // 2 + 1
       self.size += height * width * depth
@@ -128,7 +130,7 @@ class Decoder(tf.Module):
         depth = int(2 ** (len(cnn_kernels) - index - 2) * cnn_depth)
         if last:
           depth = sum(shapes[key][2] for key in self.cnn_keys)
-        self.deconvs.append(layers.Deconv(inputs, depth, kernel, 2, init))
+        self.deconvs.append(layers.Deconv(inputs, depth, kernel, init))
         self.norms.append(layers.get_norm('none' if last else norm, depth))
       for key in self.cnn_keys:
         if shapes[key][:2] != (size, size):
@@ -147,14 +149,15 @@ class Decoder(tf.Module):
     if self.cnn_keys:
       x, batch = flatten_batch(self.dense(feat), 1)
       x = x[:, None, None, :]
-      for index, deconv in enumerate(self.deconvs):
-        x = self.norms[index](deconv(x))
-        x = self.act(x) if index < len(self.deconvs) - 1 else x
+      for deconv, norm in zip(self.deconvs, self.norms, strict=True):
+        act = tf.identity if deconv is self.deconvs[-1] else self.act
+        fused = norm is tf.identity
+        x = deconv(x, act) if fused else act(norm(deconv(x)))
       x = tf.reshape(tf.cast(x, tf.float32), [*batch, *x.shape[1:]])
       channels = [self.shapes[key][2] for key in self.cnn_keys]
       for key, mean in zip(
           self.cnn_keys, tf.split(x, channels, -1), strict=True):
-        outs[key] = tfd.Independent(dists.Normal(mean, 1.0), 3)
+        outs[key] = dists.unit_normal(mean, 3)
     if self.mlp_keys:
       x = self.mlp(feat)
       outs.update({key: layer(x) for key, layer in self.outs.items()})
@@ -173,7 +176,15 @@ class MLP(tf.Module):
 
   def __call__(self, feat):
     """Maps features [..., inputs] to a distribution over [..., *shape]."""
-    return self.out(self.stack(feat))
+    return self.dist(self.params(feat))
+
+  def params(self, feat):
+    """Maps features [..., inputs] to the parameters of the distribution."""
+    return self.out.params(self.stack(feat))
+
+  def dist(self, params):
+    """Returns the distribution of given parameters."""
+    return self.out.dist(params)
 
 
 class DistLayer(tf.Module):
@@ -204,7 +215,7 @@ class DistLayer(tf.Module):
           + ', '.join(self.STD))
     if sample_grad not in self.TRUNCATED:
       raise ValueError(f"sample_grad: '{sample_grad}', use official or exact")
-    self.shape, self.dist = shape, dist
+    self.shape, self.kind = shape, dist
     self.min_std, self.init_std = min_std, init_std
     self.sample_grad = sample_grad
     self.mean = layers.Dense(inputs, math.prod(shape), init)
@@ -213,22 +224,33 @@ class DistLayer(tf.Module):
 
   def __call__(self, x):
     """Maps [..., inputs] to a distribution over [..., *shape]."""
+    return self.dist(self.params(x))
+
+  def params(self, x):
+    """Maps [..., inputs] to float32 `mean` and, of some, `std`, both raw."""
     shape = [*layers.sizes(x, -1), *self.shape]
-    out = tf.cast(tf.reshape(self.mean(x), shape), tf.float32)
-    if self.dist == 'onehot':
+    read = lambda layer: tf.cast(tf.reshape(layer(x), shape), tf.float32)
+    params = {'mean': read(self.mean)}
+    if self.kind in self.STD:
+      params['std'] = read(self.std)
+    return params
+
+  def dist(self, params):
+    """Returns the distribution of what `params` gave."""
+    out = params['mean']
+    if self.kind == 'onehot':
       return dists.OneHot(logits=out, dtype=tf.float32)
-    if self.dist in self.STD:
-      std = tf.cast(tf.reshape(self.std(x), shape), tf.float32)
-      std = self.STD[self.dist](std + self.init_std) + self.min_std
-    if self.dist == 'mse':
-      dist = dists.Normal(out, 1.0)
-    elif self.dist == 'normal':
+    if self.kind in self.STD:
+      std = self.STD[self.kind](params['std'] + self.init_std) + self.min_std
+    if self.kind == 'mse':
+      return dists.unit_normal(out, len(self.shape))
+    if self.kind == 'normal':
       dist = dists.Normal(out, std)
-    elif self.dist == 'binary':
+    elif self.kind == 'binary':
       dist = tfd.Bernoulli(out, dtype=tf.float32)
-    elif self.dist == 'trunc_normal':
+    elif self.kind == 'trunc_normal':
       dist = self.TRUNCATED[self.sample_grad](tf.tanh(out), std, -1.0, 1.0)
-    elif self.dist == 'unclipped_normal':
+    elif self.kind == 'unclipped_normal':
       dist = dists.Normal(tf.tanh(out), std)
     else:
       dist = dists.tanh_normal(5 * tf.tanh(out / 5), std)

@@ -5,6 +5,8 @@ import types
 import numpy as np
 import tensorflow as tf
 
+BETA1, BETA2 = 0.9, 0.999
+
 
 class Optimizer(tf.Module):
   """Updates a fixed list of variables; all its state exists from the start.
@@ -100,21 +102,22 @@ class Optimizer(tf.Module):
                                 self.finite + 1))
     return finite
 
-  def _adam(self, grads, apply, beta1=0.9, beta2=0.999):
-    """Updates all variables; returns their global norm."""
-    weights = []
-    self.count.assign_add(tf.cast(apply, tf.int64))
-    count = tf.cast(self.count, tf.float32)
-    lr = self.lr * tf.sqrt(1 - beta2 ** count) / (1 - beta1 ** count)
-    for var, grad, first, second in zip(
-        self.targets, grads, self.first, self.second, strict=True):
-      new_first = beta1 * first + (1 - beta1) * grad
-      new_second = beta2 * second + (1 - beta2) * grad * grad
-      new_var = (1 - self.wd) * var
-      new_var -= lr * new_first / (tf.sqrt(new_second) + self.eps)
-      pairs = (first, new_first), (second, new_second), (var, new_var)
-      for old, new in pairs:
-        value = new if self.scale is None else tf.where(apply, new, old)
-        old.assign(value)
-      weights.append(value)
-    return tf.linalg.global_norm(weights)
+  def _adam(self, grads, apply):
+    """Updates all variables, if at all; returns their global norm."""
+    def update():
+      count = tf.cast(self.count.assign_add(1), tf.float32)
+      for var, grad, first, second in zip(
+          self.targets, grads, self.first, self.second, strict=True):
+        if self.wd:
+          var.assign((1 - self.wd) * var)
+        # All of Adam in one pass over the memory.
+        tf.raw_ops.ResourceApplyAdam(
+            var=var.handle, m=first.handle, v=second.handle,
+            beta1_power=BETA1 ** count, beta2_power=BETA2 ** count,
+            lr=self.lr, beta1=BETA1, beta2=BETA2, epsilon=self.eps, grad=grad)
+      return self.count.read_value()
+    if self.scale is None:
+      update()
+    else:
+      tf.cond(apply, update, self.count.read_value)
+    return tf.linalg.global_norm(self.targets)

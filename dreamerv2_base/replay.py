@@ -81,17 +81,20 @@ class Replay:
     if isinstance(self._store, store.Writer):
       self._store.close()
 
-  def sample(self, batch, length, rng):
+  def sample(self, batch, length, rng, beside=None):
     """Draws sequences: uniform episode, then uniform start.
 
     Args:
       batch: number B of sequences.
       length: rows L of each; shorter episodes are skipped.
       rng: NumPy Generator, the only source of randomness.
+      beside: function that gives further arrays [B, L, ...] by name. Its
+        arguments are the number of the first row of each sequence, counted
+        through all episodes to sample from, and L.
 
     Returns:
-      Dict of [B, L, ...] arrays under `episodes.KEYS`; is_first is set in
-      the first row of each sequence.
+      Dict of [B, L, ...] arrays under `episodes.KEYS` and the names of
+      `beside`; is_first is set in the first row of each sequence.
 
     Raises:
       TooShort: no episode has L rows.
@@ -112,9 +115,35 @@ class Replay:
     sequences = self._store.gather(
         [self._entries[index] for index in chosen], starts, length)
     sequences['is_first'][:, 0] = True
+    if beside:
+      sequences.update(beside(self._firsts[chosen] + starts, length))
     return sequences
 
-  def dataset(self, batch, length, seed, start=0, prefetch=0):
+  def images(self, size):
+    """Yields the images of all rows in order, `size` at a time.
+
+    The last are perhaps fewer.
+
+    Raises:
+      ValueError: rows are missing on disk.
+    """
+    parts, room = [], size
+    for entry in self._entries:
+      start = 0
+      while start < entry['rows']:
+        count = min(room, entry['rows'] - start)
+        parts.append(self._store.gather(
+            [entry], [start], count, ['image'])['image'][0])
+        start, room = start + count, room - count
+        if not room:
+          yield np.concatenate(parts)
+          parts, room = [], size
+    if parts:
+      yield np.concatenate(parts)
+
+  def dataset(
+      self, batch, length, seed, start=0, prefetch=0, beside=None,
+      errors=None):
     """Endless `tf.data.Dataset` of samples.
 
     Element i is drawn with the random numbers of (seed, i) for i = start,
@@ -128,13 +157,21 @@ class Replay:
       prefetch: samples drawn ahead of time. With 0 each is drawn when it is
         asked for, as a store that grows needs for results that do not
         depend on timing.
+      beside: as for `sample`.
+      errors: list for what a draw raises, of which TensorFlow gives its own
+        errors.
     """
     import tensorflow as tf  # Tools that only read episodes stay light.
     def generate():
       for index in itertools.count(start):
         rng = np.random.default_rng([seed, index])
-        yield self.sample(batch, length, rng)
-    example = self.sample(batch, length, np.random.default_rng(0))
+        try:
+          yield self.sample(batch, length, rng, beside)
+        except Exception as error:
+          if errors is not None:
+            errors.append(error)
+          raise
+    example = self.sample(batch, length, np.random.default_rng(0), beside)
     signature = {
         key: tf.TensorSpec(value.shape, value.dtype)
         for key, value in example.items()}
@@ -167,4 +204,6 @@ class Replay:
       since = np.cumsum(rows[::-1] - 1)[::-1]
       first = min(np.count_nonzero(since > self._capacity), len(rows) - 1)
     self._entries, self._rows = entries[first:], rows[first:]
-    self.steps = int(np.sum(self._rows - 1))  # Agent steps of these.
+    self._firsts = np.cumsum(self._rows) - self._rows
+    self.rows = int(np.sum(self._rows))
+    self.steps = self.rows - len(self._rows)  # Agent steps of these.

@@ -10,7 +10,7 @@ A state is a dict of tensors with the same leading dimensions:
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from dreamerv2_base import dists, layers, stateless
+from dreamerv2_base import dists, layers, loops, stateless
 
 
 class RSSM(tf.Module):
@@ -19,7 +19,7 @@ class RSSM(tf.Module):
   def __init__(
       self, embed, action, init, ensemble=1, stoch=32, discrete=32, deter=200,
       hidden=200, act='elu', norm='none', norm_gru=True, std_act='sigmoid2',
-      min_std=0.1):
+      min_std=0.1, unroll=False):
     """Builds the model.
 
     Args:
@@ -36,9 +36,10 @@ class RSSM(tf.Module):
       norm_gru: whether the GRU uses layer norm.
       std_act: softplus, sigmoid or sigmoid2, for Gaussians.
       min_std: smallest standard deviation of Gaussians.
+      unroll: see loops.scan.
     """
     super().__init__()
-    self.dtype, self.deter = init.dtype, deter
+    self.dtype, self.deter, self.unroll = init.dtype, deter, unroll
     self.stoch, self.discrete = stoch, discrete
     self.act = layers.get_act(act)
     self.std_act, self.min_std = std_act, min_std
@@ -82,62 +83,64 @@ class RSSM(tf.Module):
       state: state before the sequence, or None for zeros.
 
     Returns:
-      Posterior and prior states, [B, L, ...] each.
+      Posterior states, and prior states without stoch, which the loss does
+      not need; [B, L, ...] each.
     """
     batch, length = action.shape[:2]
-    state = state or self.initial(batch)
     swap = lambda x: tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
-    inputs = [swap(x) for x in (action, embed, is_first)]
-    post, prior = tf.scan(
-        lambda prev, inp: self.obs_step(prev[0], *inp),
-        (*inputs, stateless.split(seed, length)), (state, state))
+    seeds = stateless.split(seed, length)
+    # In the loop is only what depends on the step before.
+    kernel = self.obs_out.kernel[:self.deter]
+    def step(prev, inputs):
+      action, seen, is_first, seed = inputs
+      _, post_seed = tf.unstack(stateless.split(seed, 2))
+      deter = self._advance(*_forget(prev, action, is_first))
+      return self._posterior(deter, seen, kernel, post_seed)
+    post = loops.scan(
+        step, (swap(action), self._see(swap(embed)), swap(is_first), seeds),
+        state or self.initial(batch), self.unroll)
+    prior = {**self._priors(post['deter'], seeds), 'deter': post['deter']}
     return tf.nest.map_structure(swap, (post, prior))
 
   def imagine(self, action, state, seed):
     """Predicts states [B, L, ...] for actions [B, L, A] from one state."""
     swap = lambda x: tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
     seeds = stateless.split(seed, action.shape[1])
-    prior = tf.scan(
+    prior = loops.scan(
         lambda prev, inp: self.img_step(prev, *inp),
-        (swap(action), seeds), state)
+        (swap(action), seeds), state, self.unroll)
     return tf.nest.map_structure(swap, prior)
 
   def obs_step(
       self, prev_state, prev_action, embed, is_first, seed, sample=True):
     """Makes one filtering step; returns posterior and prior state."""
     prior_seed, post_seed = tf.unstack(stateless.split(seed, 2))
-    keep = 1.0 - tf.cast(is_first, tf.float32)
-    prev_state, prev_action = tf.nest.map_structure(
-        lambda x: x * tf.cast(
-            tf.reshape(keep, [-1] + [1] * (x.shape.rank - 1)), x.dtype),
-        (prev_state, prev_action))
-    prior = self.img_step(prev_state, prev_action, prior_seed, sample)
-    x = tf.concat([prior['deter'], tf.cast(embed, self.dtype)], -1)
-    x = self.act(self.obs_out_norm(self.obs_out(x)))
-    stats = self._stats(self.obs_dist(x))
-    post = {**stats, 'stoch': self._draw(stats, post_seed, sample)}
-    return {**post, 'deter': prior['deter']}, prior
+    prior = self.img_step(
+        *_forget(prev_state, prev_action, is_first), prior_seed, sample)
+    post = self._posterior(
+        prior['deter'], self._see(embed), self.obs_out.kernel[:self.deter],
+        post_seed, sample)
+    return post, prior
 
   def img_step(self, prev_state, prev_action, seed, sample=True):
     """Makes one prediction step; returns the prior state."""
     head_seed, seed = tf.unstack(stateless.split(seed, 2))
-    stoch = self._flat_stoch(prev_state['stoch'])
-    x = tf.concat([stoch, tf.cast(prev_action, self.dtype)], -1)
-    x = self.act(self.img_in_norm(self.img_in(x)))
-    deter = self.cell(x, prev_state['deter'])
-    stats = self.prior_stats(deter)
-    head = stateless.integer(head_seed, len(self.img_out))
-    # Not value[head], which XLA compiles again for each head.
-    stats = {key: tf.gather(value, head) for key, value in stats.items()}
+    deter = self._advance(prev_state, prev_action)
+    if len(self.img_out) > 1:
+      head = stateless.integer(head_seed, len(self.img_out))
+      # Not value[head], which XLA compiles again for each head.
+      stats = {
+          key: tf.gather(value, head)
+          for key, value in self.prior_stats(deter).items()}
+    else:
+      stats = self._prior_stats(0, deter)
     stoch = self._draw(stats, seed, sample)
     return {**stats, 'stoch': stoch, 'deter': deter}
 
   def prior_stats(self, deter):
     """Returns the parameters of all prior heads, [ensemble, ..., S, (C)]."""
-    stats = []
-    for out, norm, dist in zip(
-        self.img_out, self.img_out_norm, self.img_dist, strict=True):
-      stats.append(self._stats(dist(self.act(norm(out(deter))))))
+    stats = [
+        self._prior_stats(head, deter) for head in range(len(self.img_out))]
     return tf.nest.map_structure(lambda *xs: tf.stack(xs, 0), *stats)
 
   def get_feat(self, state):
@@ -187,6 +190,60 @@ class RSSM(tf.Module):
     loss += (1 - balance) * clip(divergence(post, stop(prior)))
     return loss, value
 
+  def _advance(self, prev_state, prev_action):
+    """Returns the next deter [B, D]."""
+    stoch = self._flat_stoch(prev_state['stoch'])
+    x = tf.concat([stoch, tf.cast(prev_action, self.dtype)], -1)
+    x = self.act(self.img_in_norm(self.img_in(x)))
+    return self.cell(x, prev_state['deter'])
+
+  def _see(self, embed):
+    """What embeddings [..., E] add to the first layer of the posterior."""
+    layer = self.obs_out
+    return layers.affine(
+        embed, layer.kernel[self.deter:], layer.bias, self.dtype)
+
+  def _posterior(self, deter, seen, kernel, seed, sample=True):
+    """Returns the posterior state.
+
+    Args:
+      deter: [B, D].
+      seen: see `_see`, [B, hidden].
+      kernel: rows of the first layer that are for deter.
+      seed: stateless seed.
+      sample: whether stoch is a sample, not the mode.
+    """
+    x = seen + tf.linalg.matmul(deter, tf.cast(kernel, self.dtype))
+    stats = self._stats(self.obs_dist(self.act(self.obs_out_norm(x))))
+    stoch = self._draw(stats, seed, sample)
+    return {**stats, 'stoch': stoch, 'deter': deter}
+
+  def _priors(self, deter, seeds):
+    """Parameters of the heads that are drawn in steps with these seeds.
+
+    Args:
+      deter: [L, B, D].
+      seeds: of the steps of `obs_step`, [L, 2].
+    """
+    count = len(self.img_out)
+    if count == 1:
+      return self._prior_stats(0, deter)
+    def draw(seed):
+      prior_seed, _ = tf.unstack(stateless.split(seed, 2))
+      head_seed, _ = tf.unstack(stateless.split(prior_seed, 2))
+      return stateless.integer(head_seed, count)
+    chosen = tf.one_hot(tf.map_fn(draw, seeds, tf.int32), count, axis=0)
+    return {
+        key: tf.reduce_sum(value * tf.cast(tf.reshape(
+            chosen, [count, -1] + [1] * (value.shape.rank - 2)), value.dtype),
+            0)
+        for key, value in self.prior_stats(deter).items()}
+
+  def _prior_stats(self, head, deter):
+    """Returns the parameters of one prior head."""
+    x = self.img_out_norm[head](self.img_out[head](deter))
+    return self._stats(self.img_dist[head](self.act(x)))
+
   def _flat_stoch(self, stoch):
     stoch = tf.cast(stoch, self.dtype)
     if not self.discrete:
@@ -210,3 +267,12 @@ class RSSM(tf.Module):
     dist = self.get_dist(stats)
     stoch = dist.sample(seed=seed) if sample else dist.mode()
     return tf.cast(stoch, self.dtype)
+
+
+def _forget(state, action, is_first):
+  """Sets the state and action before an episode to zero."""
+  keep = 1.0 - tf.cast(is_first, tf.float32)
+  return tf.nest.map_structure(
+      lambda x: x * tf.cast(
+          tf.reshape(keep, [-1] + [1] * (x.shape.rank - 1)), x.dtype),
+      (state, action))

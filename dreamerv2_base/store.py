@@ -96,20 +96,21 @@ class Store:
       damaged.append(key)
     return damaged
 
-  def gather(self, entries, starts, length):
+  def gather(self, entries, starts, length, keys=episodes.KEYS):
     """Reads sequences, holding no more of the episodes than these.
 
     Args:
       entries: B elements of `episodes`.
       starts: first row of each.
       length: rows L of each.
+      keys: what to read.
 
     Returns:
-      Dict of [B, L, ...] arrays under `episodes.KEYS`.
+      Dict of [B, L, ...] arrays under these keys.
     """
     batch = {
         key: np.empty((len(entries), length), self.keys[key])
-        for key in episodes.KEYS}
+        for key in keys}
     for key, array in batch.items():
       for out, entry, start in zip(array, entries, starts, strict=True):
         self._fill(out, entry, key, int(start))

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from dreamerv2_base import nets, optimizer, rssm, stateless
+from dreamerv2_base import loops, nets, optimizer, rssm, stateless
 
 REWARD_TRANSFORMS = {
     'identity': tf.identity, 'sign': tf.sign, 'tanh': tf.tanh}
@@ -24,7 +24,8 @@ class WorldModel(tf.Module):
     self.config, self.action_size = config, action
     shapes = {key: tuple(x.shape) for key, x in obs_space.items()}
     self.encoder = nets.Encoder(shapes, init, **config.encoder)
-    self.rssm = rssm.RSSM(self.encoder.size, action, init, **config.rssm)
+    self.rssm = rssm.RSSM(
+        self.encoder.size, action, init, unroll=config.unroll, **config.rssm)
     feat = self.rssm.feat_size
     self.heads = {
         'decoder': nets.Decoder(feat, shapes, init, **config.decoder),
@@ -111,14 +112,16 @@ class WorldModel(tf.Module):
         Weights:     1   g0 g0g1 g0g1g2
 
     Args:
-      act: function of features [N, F] and a seed that gives actions [N, A].
+      act: function of features [N, F] and a seed that gives actions [N, A]
+        and the parameters of the policy that they come from, a dict.
       start: posterior states [B, L, ...], N = B * L.
       is_terminal: [B, L] bool.
       horizon: number of steps H.
       seed: stateless seed.
 
     Returns:
-      Dict of [H + 1, N, ...]: stoch, deter, feat, action, discount, weight.
+      Dict of [H + 1, N, ...]: stoch, deter, feat, action, discount, weight;
+      and policy, the parameters at all states but the last, [H, N, ...].
     """
     keys = 'stoch', 'deter'
     flat = lambda x: tf.reshape(x, [-1, *x.shape[2:]])
@@ -128,12 +131,21 @@ class WorldModel(tf.Module):
     def step(state, seed):
       act_seed, step_seed = tf.unstack(stateless.split(seed, 2))
       feat = tf.stop_gradient(self.rssm.get_feat(state))
-      action = act(feat, act_seed)
+      action, policy = act(feat, act_seed)
       state = self.rssm.img_step(state, action, step_seed)
-      return {**{key: state[key] for key in keys}, 'action': action}
-    seq = tf.scan(step, stateless.split(seed, horizon), start)
+      return {
+          **{key: state[key] for key in keys}, 'action': action,
+          'policy': policy}
+    # A loop needs the structure of what it makes beforehand.
+    _, policy = act(self.rssm.get_feat(start), seed)
+    policy = tf.nest.map_structure(tf.zeros_like, policy)
+    seq = loops.scan(
+        step, stateless.split(seed, horizon), {**start, 'policy': policy},
+        self.config.unroll)
+    policy = seq.pop('policy')
     seq = tf.nest.map_structure(
         lambda x, xs: tf.concat([x[None], xs], 0), start, seq)
+    seq['policy'] = policy
     seq['feat'] = self.rssm.get_feat(seq)
     seq['discount'] = self._discounts(seq['feat'], flat(is_terminal))
     # A discount tells whether the following state is valid, hence the shift.

@@ -192,6 +192,17 @@ def test_data_are_named_and_kept(make, batch, make_guard, tmp_path, key):
   assert differing(learner, before) == [learner.source.updates]
 
 
+def test_bfloat16_is_looked_at_and_kept_as_plain_numbers(
+    make, batch, make_guard, tmp_path):
+  learner = make('pair')
+  wrong = {**batch(), 'other': tf.constant([1.5, np.nan], tf.bfloat16)}
+  with pytest.raises(cli.Fault, match='batch: other;'):
+    make_guard(learner)('x', learner.target, learner.train_target, wrong)
+  with np.load(tmp_path / 'faults' / 'x-1.npz', allow_pickle=False) as data:
+    np.testing.assert_array_equal(
+        data['batch.other'], np.array([1.5, np.nan], 'f4'), strict=True)
+
+
 def test_unused_data_are_looked_at(make, batch, make_guard):
   # Offline DV2 trains its policy without the rewards of the data.
   learner = make('offline_dv2')

@@ -70,7 +70,7 @@ class FinetuneEWC(dv2_finetune.Finetune):
     grads = tape.gradient(loss, targets)
     last = {key: x[:, -1] for key, x in outs['post'].items()}
     feat = source.wm.rssm.get_feat(last)
-    action = tf.stop_gradient(source.ac.act(feat, actor_seed))
+    action = tf.stop_gradient(source.ac.act(feat, actor_seed)[0])
     with tf.GradientTape() as tape:
       policy = source.ac.actor(feat)
       score = tf.reduce_sum(source.ac.used(policy, 'log_prob', action))

@@ -75,7 +75,7 @@ def write_train_step(directory, learner, images):
     ValueError: the update is not one graph, or uses what StableHLO does not
       have.
   """
-  learner, agent, train = _training(learner)
+  learner, agent, train = training(learner)
   size = [agent.config.dataset.batch, agent.config.dataset.length]
   spec = lambda shape, dtype: tf.TensorSpec([*size, *shape], dtype)
   specs = {
@@ -95,6 +95,25 @@ def write_train_step(directory, learner, images):
   np.savez(directory / 'train_step.npz', **values)
 
 
+def training(learner):
+  """Returns what trains, the agent that is trained, and the function.
+
+  Raises:
+    ValueError: the update is not one graph.
+  """
+  if hasattr(learner, 'pairs'):
+    if learner.config.multi_source.reselect == 'step' and (
+        len(learner.pairs) > 1):
+      raise ValueError(
+          'stablehlo: with multi_source.reselect step each update chooses '
+          'its source outside of the graph')
+    learner = learner.pairs[int(learner.selected)]
+  if learner.target:
+    return learner, learner.target, learner.train_target
+  agent, = learner.sources
+  return learner, agent, agent.train
+
+
 def paths(module):
   """Returns reference of each variable -> its path below a module."""
   found = {}
@@ -111,21 +130,6 @@ def paths(module):
       visit(dict(enumerate(value)), *path)
   visit(module)
   return found
-
-
-def _training(learner):
-  """Returns what trains, the agent that is trained, and the function."""
-  if hasattr(learner, 'pairs'):
-    if learner.config.multi_source.reselect == 'step' and (
-        len(learner.pairs) > 1):
-      raise ValueError(
-          'stablehlo: with multi_source.reselect step each update chooses '
-          'its source outside of the graph')
-    learner = learner.pairs[int(learner.selected)]
-  if learner.target:
-    return learner, learner.target, learner.train_target
-  agent, = learner.sources
-  return learner, agent, agent.train
 
 
 def _write(directory, name, function, specs, names):

@@ -3,6 +3,7 @@ import statistics
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from dreamerv2_base import dists, stateless
 
@@ -192,3 +193,33 @@ def test_integers_cover_their_range():
   draws = {int(stateless.integer(seed, 3))
            for seed in stateless.split(SEED, 50)}
   assert draws == {0, 1, 2}
+
+
+@pytest.mark.parametrize('rank', [0, 2])
+def test_unit_normal_is_a_normal_of_scale_one(rank):
+  rng = np.random.default_rng(0)
+  loc, value = tf.constant(rng.normal(size=[2, 3, 4, 5]), tf.float32)
+  plain = lambda loc, rank: tfd.Independent(tfd.Normal(loc, 1.0), rank)
+  results = []
+  for make in (dists.unit_normal, plain):
+    with tf.GradientTape() as tape:
+      tape.watch([loc, value])
+      dist = make(loc, rank)
+      log_prob = dist.log_prob(value)
+    results.append(
+        [log_prob, *tape.gradient(log_prob, [loc, value]), dist.mode()])
+  for left, right in zip(*results):
+    np.testing.assert_allclose(left, right, 1e-5, 1e-6)
+
+
+def test_samples_pass_their_gradient_to_the_probabilities():
+  numbers = np.random.default_rng(0).normal(size=[2, 4, 3])
+  logits, slope = tf.constant(numbers, tf.float32)
+  with tf.GradientTape(persistent=True) as tape:
+    tape.watch(logits)
+    sample = dists.OneHot(logits, dtype=tf.float32).sample(seed=[1, 2])
+    loss = tf.reduce_sum(slope * sample)
+    expected = tf.reduce_sum(slope * tf.nn.softmax(logits))
+  assert set(np.unique(sample)) == {0, 1}
+  np.testing.assert_allclose(
+      tape.gradient(loss, logits), tape.gradient(expected, logits), 1e-5)

@@ -31,7 +31,7 @@ def test_gru_follows_its_equations(norm):
 
 @pytest.mark.parametrize('size', [1, 3])
 def test_deconv_is_the_transpose_of_a_convolution(size):
-  layer = layers.Deconv(2, 3, 5, 2, layers.Init(0))
+  layer = layers.Deconv(2, 3, 5, layers.Init(0))
   x = draw(4, size, size, 2)
   out = layer(tf.constant(x))
   assert out.shape == (4, 2 * size + 3, 2 * size + 3, 3)
@@ -51,7 +51,7 @@ def test_dense_maps_the_last_axis():
 
 
 def test_low_precision_keeps_float32_weights():
-  layer = layers.Conv(3, 2, 4, 2, layers.Init(0, tf.bfloat16))
+  layer = layers.Conv(3, 2, 4, layers.Init(0, tf.bfloat16))
   assert layer(tf.constant(draw(1, 8, 8, 3))).dtype == tf.bfloat16
   assert layer.kernel.dtype == tf.float32
 

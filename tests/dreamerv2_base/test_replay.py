@@ -191,6 +191,31 @@ def test_statistics(tmp_path):
   assert all(isinstance(value, (int, float)) for value in stats.values())
 
 
+@pytest.mark.parametrize('size', [1, 4, 11, 15, 27, 40])
+def test_rows_are_numbered_through_all_episodes(tmp_path, size):
+  data = replay.Replay(tmp_path, 25, writable=True)
+  for label, rows in enumerate([20, 5, 11, 11]):
+    data.append(make_episode(rows, label))
+  chunks = list(data.images(size))
+  assert data.rows == 27
+  assert [len(x) for x in chunks[:-1]] == [size] * (len(chunks) - 1)
+  images = np.concatenate(chunks)
+  labels = images[:, 0, 0, 0]
+  assert labels.tolist() == [1] * 5 + [2] * 11 + [3] * 11
+  beside = lambda starts, length: {
+      'row': starts[:, None] + np.arange(length), 'length': length}
+  sample = data.sample(50, 5, np.random.default_rng(0), beside)
+  assert sample.pop('length') == 5
+  rows = np.concatenate([np.arange(n) for n in (5, 11, 11)])[sample['row']]
+  np.testing.assert_array_equal(rows, sample['reward'])
+  np.testing.assert_array_equal(
+      labels[sample.pop('row')], sample['action'][..., 0])
+  plain = data.sample(50, 5, np.random.default_rng(0))
+  assert set(plain) == set(sample)
+  for key, value in plain.items():
+    np.testing.assert_array_equal(value, sample[key])
+
+
 def test_unreadable_directories(tmp_path):
   with pytest.raises(FileNotFoundError, match='nowhere'):
     replay.Replay(tmp_path / 'nowhere')

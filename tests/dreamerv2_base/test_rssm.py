@@ -147,8 +147,10 @@ def test_shapes_and_types(discrete):
   names = ['logit'] if discrete else ['mean', 'std']
   shapes = {
       'deter': (BATCH, LENGTH, 6), **dict.fromkeys(names + ['stoch'], stoch)}
-  for state in (post, prior):
-    assert {key: tuple(x.shape) for key, x in state.items()} == shapes
+  shape = lambda state: {key: tuple(x.shape) for key, x in state.items()}
+  assert shape(post) == shapes
+  # Nothing reads samples of the prior.
+  assert {**shape(prior), 'stoch': stoch} == shapes != shape(prior)
   assert model.feat_size == (18 if discrete else 10)
   feat = model.get_feat(post)
   assert feat.shape == (BATCH, LENGTH, model.feat_size)
@@ -189,15 +191,19 @@ def test_standard_deviation(std_act, function):
       stats['std'][0, 0], function(raw[4:]) + 0.2, 2e-5)
 
 
+@pytest.mark.parametrize('unroll', [False, True])
+@pytest.mark.parametrize('ensemble', [1, 3])
 @pytest.mark.parametrize('discrete', [3, 0])
-def test_observe_is_a_loop_of_steps(discrete):
-  model, (embed, action, is_first) = make(discrete), inputs(first=(0, 2))
+def test_observe_is_a_loop_of_steps(discrete, ensemble, unroll):
+  model = make(discrete, ensemble=ensemble, norm='layer', unroll=unroll)
+  embed, action, is_first = inputs(first=(0, 2))
   start, _ = model.observe(*inputs(seed=1), SEED)
   start = state = {key: x[:, -1] for key, x in start.items()}
   posts, priors = [], []
   for index, seed in enumerate(stateless.split(SEED, LENGTH)):
     state, prior = model.obs_step(
         state, action[:, index], embed[:, index], is_first[:, index], seed)
+    del prior['stoch']
     posts.append(state)
     priors.append(prior)
   stack = lambda *xs: tf.stack(xs, 1)

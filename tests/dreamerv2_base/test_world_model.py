@@ -126,7 +126,7 @@ def imagine(model, batch, mask=1.0):
   def act(feat, seed):
     seen.append(feat)
     noise = stateless.normal([6, 2], seed)
-    return (tf.tanh(feat[:, :2]) + noise) * mask
+    return (tf.tanh(feat[:, :2]) + noise) * mask, {'mean': feat[:, :2]}
   return outs['post'], model.imagine(
       act, outs['post'], batch['is_terminal'], 4, SEED)
 
@@ -136,6 +136,8 @@ def test_imagined_states_follow_from_actions(make, batch):
   post, seq = imagine(model, batch)
   flat = {key: tf.reshape(post[key], [6, *post[key].shape[2:]])
           for key in ('stoch', 'deter')}
+  policy = seq.pop('policy')['mean']
+  np.testing.assert_array_equal(policy, seq['feat'][:-1, :, :2])
   assert {key: x.shape[:2] for key, x in seq.items()} == dict.fromkeys(
       ('stoch', 'deter', 'feat', 'action', 'discount', 'weight'), (5, 6))
   np.testing.assert_array_equal(seq['action'][0], np.zeros([6, 2]))
@@ -184,7 +186,7 @@ def test_actor_sees_constant_features(make, batch):
       seq = model.imagine(act, start, batch['is_terminal'], 2, SEED)
       first, last = seq['action'][1], seq['feat'][2]
     return tape, first, last
-  tape, action, feat = run(lambda feat, seed: feat[:, :2] + shift)
+  tape, action, feat = run(lambda feat, seed: (feat[:, :2] + shift, {}))
   assert not gradient(tape, action, [start['deter'], start['stoch']])
   assert gradient(tape, feat, [shift])  # Through the dynamics.
   assert gradient(tape, feat, [start['deter']])

@@ -107,6 +107,8 @@ def observe(agent):
   data = measure.batch(agent, 0)
   def run(embed, action):
     post, prior = agent.observe(embed, action, data['is_first'])
+    # Upstream draws from the priors as well, which nothing reads.
+    prior = {key: x for key, x in prior.items() if key != 'stoch'}
     return measure.flat(post=post, prior=prior)
   return measure.differentiate(
       run, agent.variables('rssm'), action=data['action'],

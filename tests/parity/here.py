@@ -90,7 +90,8 @@ class Agent:
 
   def actor_loss(self, seq, target):
     """Returns the actor's loss."""
-    return self.ac.actor_loss(seq, target)[0]
+    policy = self.ac.actor.params(tf.stop_gradient(seq['feat'][:-1]))
+    return self.ac.actor_loss({**seq, 'policy': policy}, target)[0]
 
   def critic_loss(self, seq, target):
     """Returns the critic's loss."""

@@ -58,7 +58,7 @@ def parts(module):
       return numbered(dense=stack.layers, norm=stack.norms) | {
           'out': module.out}
     case nets.DistLayer():
-      has_std = module.dist in module.STD
+      has_std = module.kind in module.STD
       return {'out': module.mean} | ({'std': module.std} if has_std else {})
     case rssm.RSSM():
       names = ('img_in', 'img_in_norm', 'obs_out', 'obs_out_norm', 'obs_dist')

@@ -1,0 +1,277 @@
+"""The speed of updates is measured and judged correctly."""
+
+import json
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks import floor, replay, train_step, turns
+from benchmarks import train_step_components as components
+from benchmarks import train_step_contender as contender
+from benchmarks import train_step_scaling as scaling
+from benchmarks import train_step_updates as updates
+from dreamerv2_base import flags
+
+ARGS = types.SimpleNamespace(contenders=None, rounds=2, updates=1)
+# One embedding pixel, a GRU of 3, two classes and a horizon of 2.
+HAND = (
+    '--configs debug --dataset.batch 1 --dataset.length 1 --imag_horizon 2 '
+    '--encoder.cnn_depth 1 --encoder.cnn_kernels 32 16 --size 64 '
+    '--decoder.cnn_depth 1 --decoder.cnn_kernels 5 54 --rssm.deter 3 '
+    '--rssm.hidden 5 --rssm.stoch 1 --rssm.discrete 2 '
+    '--reward_head.layers 1 --reward_head.units 7 --actor.layers 2 '
+    '--actor.units 7 --critic.layers 1 --critic.units 7')
+
+
+def counts(forward, inputs, weights):
+  return {'forward': forward, 'inputs': inputs, 'weights': weights}
+
+
+def test_operations_are_those_counted_by_hand():
+  # Images of 64, 17 and 1 pixels; an embedding of 2; features of 2 + 3.
+  convs = 17 ** 2 * 32 ** 2 * 3, 16 ** 2 * 2
+  images = 5 * 32 + 25 * 32 * 1 + 5 ** 2 * 54 ** 2 * 1 * 3
+  predict = (2 + 6) * 5 + (5 + 3) * 9 + 3 * 5 + 5 * 2
+  value, first = 5 * 7 + 7, 5 * 7
+  policy = first + 7 * 7 + 7 * 12
+  found = floor.operations(
+      flags.parse(HAND.split(), contender.CONFIGS), 6)
+  filtering = predict + (3 + 2) * 5 + 5 * 2
+  assert found == {
+      'encoder': counts(2 * sum(convs), 2 * convs[1], 2 * sum(convs)),
+      'observe': counts(*[2 * filtering] * 3),
+      'decoder': counts(*[2 * images] * 3),
+      'reward': counts(*[2 * value] * 3),
+      'imagine': counts(4 * predict, 4 * predict, 0),
+      'actor': counts(4 * policy, 4 * (policy - first), 4 * policy),
+      'returns': counts(12 * value, 12 * value, 0),
+      'critic': counts(4 * value, 4 * 7, 4 * value)}
+  assert floor.total({'a': counts(1, 2, 3), 'b': counts(4, 5, 6)}) == 21
+
+
+def test_operations_follow_the_layers_of_an_agent():
+  # Every kernel of the agent is counted once per row, at the least.
+  size = ['--configs', 'small', '--pred_discount', 'True']
+  config = flags.parse(size, contender.CONFIGS)
+  learner, = contender.make_agents(config, 1)
+  rssm, rows = learner.wm.rssm, 2 * 8 * 16
+  kernels = lambda *modules: sum(
+      int(np.prod(x.shape)) for module in modules
+      for x in module.trainable_variables if x.name.startswith('kernel'))
+  found = floor.operations(config, 6)
+  steps = rows * config.imag_horizon
+  assert found['observe']['forward'] == rows * kernels(rssm)
+  assert found['imagine']['forward'] == steps * (
+      kernels(rssm) - kernels(rssm.obs_out, rssm.obs_dist))
+  assert found['actor']['weights'] == steps * kernels(learner.ac.actor)
+  heads = learner.wm.heads
+  assert found['discount']['weights'] == rows * kernels(heads['discount'])
+  assert found['returns']['forward'] == (steps + rows) * kernels(
+      heads['reward'], learner.ac.slow_critic)
+  decoder = heads['decoder']
+  assert floor.embedding(config) == learner.wm.encoder.size
+  sizes = [1, 1, 5, 13, 30]  # Of the inputs of the decoder's layers.
+  assert found['decoder']['forward'] == rows * sum(
+      width ** 2 * kernels(layer) for width, layer in zip(
+          sizes, [decoder.dense, *decoder.deconvs], strict=True))
+  assert found['encoder']['forward'] == rows * sum(
+      width ** 2 * kernels(layer) for width, layer in zip(
+          [31, 14, 6, 2], learner.wm.encoder.convs, strict=True))
+
+
+@pytest.mark.parametrize('name', updates.CONTENDERS)
+def test_contenders_have_valid_flags(name):
+  kind, settings = updates.CONTENDERS[name]
+  assert kind in contender.KINDS
+  kind, *rest = turns.command(kind, ['--configs', 'debug'], settings)
+  config = flags.parse(rest, contender.CONFIGS).flat()
+  assert all(str(config[key]) == x for key, x in settings.items())
+  assert config['precision'] == settings.get('precision', '32')
+  assert config['compile'] == settings.get('compile', 'graph')
+
+
+@pytest.mark.parametrize('name, billions', [
+    ('small', 12), ('dmc_vision', 666), ('paper', 2718)])
+def test_sizes_need_so_many_operations(name, billions):
+  config = flags.parse(train_step.SIZES[name].split(), contender.CONFIGS)
+  assert floor.total(floor.operations(config, 6)) // 10 ** 9 == billions
+
+
+def entry(cpu, wall=(1.0, 1.0), peak=100, first=9.0, traces=1):
+  return {'first': first, 'rounds': [
+      {'cpu': x, 'wall': y, 'peak_mb': peak, 'traces': traces}
+      for x, y in zip(cpu, wall, strict=True)]}
+
+
+def found_turns():
+  return {
+      'official': entry([4.0, 12.0], peak=200), 'dreamerv2': entry([2.0, 4.0]),
+      'target-cached': entry([2.0, 6.0], peak=201, first=16.0, traces=2),
+      'dreamerv2-bfloat16': entry([1.0, 2.0], wall=(0.5, 1.5)),
+      'target-bfloat16': entry([1.0, 4.0]),
+      'floor': entry([1.0, 1.0]), 'floor-bfloat16': entry([0.5, 0.5])}
+
+
+def test_ratios_are_taken_within_rounds(monkeypatch):
+  monkeypatch.setattr(turns, 'threads', lambda: 2)
+  rows = updates.judge(found_turns(), frames=8, operations=10 ** 9)
+  assert rows['dreamerv2'] == {
+      'cpu': 1.5, 'wall': 1.0, 'peak_mb': 100, 'frames_per_second': 8.0,
+      'first': 9.0, 'traces': 1, 'floor': 3.0, 'plain': 1.0, 'speedup': 2.5,
+      'memory': 0.5}
+  assert rows['target-cached']['plain'] == 1.25
+  # Low precision is compared with its own floor and its own plain update.
+  assert rows['target-bfloat16']['plain'] == 1.5
+  assert rows['target-bfloat16']['floor'] == 5.0
+  assert rows['floor'] == {
+      'cpu': 0.5, 'wall': 1.0, 'peak_mb': 100, 'gflops': 2}
+  few = updates.judge(
+      {name: found_turns()[name] for name in ('target-cached', 'floor')},
+      8, 10 ** 9)
+  assert not {'speedup', 'plain', 'memory'} & set(few['target-cached'])
+
+
+def test_missed_targets_are_named(monkeypatch):
+  monkeypatch.setattr(turns, 'threads', lambda: 2)
+  found = {'rows': updates.judge(found_turns(), 8, 10 ** 9)}
+  assert updates.misses('dmc_vision', found) == [
+      'dmc_vision: target-cached: this / dreamerv2 is 1.25, not at most 1.05',
+      'dmc_vision: target-cached: first update s is 16.0, not at most 15',
+      'dmc_vision: target-cached: traces is 2, not at most 1',
+      'dmc_vision: target-cached: peak MB / official is 1.005, not at most 1']
+  found['rows']['dreamerv2']['speedup'] = 1.2
+  assert updates.misses('small', found) == [
+      'small: dreamerv2: official / this is 1.2, not at least 1.3']
+  assert not updates.misses('paper', found)
+
+
+def test_growth_is_judged():
+  axes = lambda batch, steps: {'axes': {
+      'dataset.batch': {'exponents': {'cpu': batch, 'peak_mb': 0.5}},
+      'steps': {'exponents': {'cpu': steps, 'peak_mb': 0.0}}}}
+  assert not scaling.misses('small', axes(1.05, 0.01))
+  assert scaling.misses('small', axes(1.2, 0.1)) == [
+      'small: cpu grows with batch to the power of 1.2, which is not linear',
+      'small: cpu grows with dataset steps to the power of 0.1, which is not '
+      'flat']
+
+
+def test_updates_are_measured(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(train_step, 'RESULTS', tmp_path / 'results')
+  monkeypatch.setattr(train_step, 'PLOT', tmp_path / 'speed.png')
+  words = '--sizes debug --rounds 2 --updates 1 --contenders dreamerv2'
+  assert train_step.main(words.split()) == 0
+  table = capsys.readouterr().out
+  result = json.loads((tmp_path / 'results/train_step.json').read_text())
+  rows = result['debug']['rows']
+  row = rows['dreamerv2']
+  assert list(rows) == ['dreamerv2', 'floor']
+  assert row['traces'] == row['plain'] == 1 and row['floor'] > 1
+  assert 0 < row['cpu'] < row['first']
+  assert row['peak_mb'] > 200 and row['frames_per_second'] > 1
+  assert rows['floor']['gflops'] > 1 and result['debug']['frames'] == 32
+  assert (tmp_path / 'speed.png').read_bytes().startswith(b'\x89PNG')
+  assert train_step.main(['--table']) == 0
+  assert capsys.readouterr().out == table
+  assert table.count('\n| ') == 2
+
+
+def test_parts_are_measured(monkeypatch):
+  theirs = components.CONTENDERS['official']
+  monkeypatch.setattr(components, 'STEPS', ['critic gradient', 'optimizers'])
+  monkeypatch.setattr(components, 'CONTENDERS', {'official': theirs})
+  found = components.measure('debug', ['--configs', 'debug'], ARGS)
+  assert list(found['rows']) == components.STEPS
+  for row in found['rows'].values():
+    assert row['official']['speedup'] == 1 and row['official']['ms'] > 0
+  assert components.table('debug', found).count('\n| ') == 3
+
+
+def make_batches(directory=None, *words):
+  config = flags.parse(
+      ['--configs', 'debug', '--precision', '32', *words], contender.CONFIGS)
+  return config, contender.Batches(config, directory)
+
+
+@pytest.mark.parametrize('kind, metric, words', [
+    ('target', 'align_kl', []), ('target_cached', 'align_kl', []),
+    ('source', 'relabel_loss', []),
+    ('multi_source', 'align_kl', ['--multi_source.reselect', 'round']),
+    ('multi_source', 'selected_1', ['--multi_source.reselect', 'step'])])
+def test_contenders_make_the_update_of_their_name(kind, metric, words):
+  config, batches = make_batches(None, *words)
+  step, _, share = contender.KINDS[kind](config, batches, 2)['update']
+  assert metric in step() and share == 1
+
+
+def test_every_part_of_our_update_is_made():
+  config, batches = make_batches()
+  steps = contender.our_parts(config, batches, 1)
+  assert set(components.STEPS) == set(steps)
+  for name in ('encoder gradient', 'decoder gradient'):
+    step, functions, _ = steps[name]
+    assert all(float(tf.norm(x)) > 0 for x in step())
+    assert functions[0].experimental_get_tracing_count() == 1
+
+
+def test_the_floor_is_in_proportion(monkeypatch):
+  monkeypatch.setattr(floor, 'SIZES', (100, 200))
+  monkeypatch.setattr(floor, 'ENOUGH', 5 * 10 ** 6)
+  config, batches = make_batches()
+  _, _, share = contender.products(config, batches, 1)['update']
+  counts = 6 * 10 ** 6, 16 * 10 ** 6  # Three products, or one.
+  needed = floor.total(floor.operations(config, 6))
+  assert share in [needed / count for count in counts]
+
+
+def test_batches_come_from_a_dataset(tmp_path):
+  replay.build_store(tmp_path / 'data', 1)
+  _, batches = make_batches(tmp_path / 'data')
+  first, second = batches(), batches()
+  assert first['image'].shape == (4, 8, 64, 64, 3)
+  assert (first['image'].numpy() != second['image'].numpy()).any()
+
+
+def test_axes_grow():
+  axes = scaling.commands(
+      ['--configs', 'small'], {500: 'data/1', 1000: 'data/2'})
+  parse = lambda argv: flags.parse(
+      argv[argv.index('--configs'):], contender.CONFIGS).flat()
+  for axis in scaling.FACTORS:
+    for point, argv in axes[axis].items():
+      assert parse(argv)[axis] == point
+  assert list(axes['dataset.batch']) == [2, 4, 8, 16]
+  assert list(axes['imag_horizon']) == [5, 15, 30]
+  assert [argv[1] for argv in axes['sources'].values()] == ['1', '2', '4']
+  assert [argv[1] for argv in axes['steps'].values()] == ['data/1', 'data/2']
+  assert scaling.resized(['--imag_horizon', '3'], 'imag_horizon', 6) == [
+      '--imag_horizon', '6']
+
+
+def test_growth_is_of_the_ends(monkeypatch):
+  monkeypatch.setattr(turns, 'threads', lambda: 2)
+  found = scaling.judge({
+      2: entry([1.0, 2.0]), 4: entry([9.0, 9.0]),
+      8: entry([16.0, 32.0], peak=200)})
+  assert found['exponents'] == {'cpu': 2.0, 'peak_mb': 0.5}
+  assert found['points'][0] == {'at': 2, 'cpu': 0.75, 'peak_mb': 100}
+  table = scaling.table('small', {'axes': {'imag_horizon': found}})
+  assert table.split('\n')[-1] == (
+      '| horizon | 2, 4, 8 | 0.75, 4.5, 12 | 100, 100, 200 | 2.0 | 0.5 |')
+
+
+def test_failures_of_contenders_are_told():
+  with turns.Contender(['dreamerv2', '--unknown', '1']) as process:
+    with pytest.raises(RuntimeError, match="unknown flag '--unknown'"):
+      process('update', 1)
+
+
+@pytest.mark.parametrize('words, message', [
+    (['--rounds', '0'], '--rounds and --updates must be positive'),
+    (['--contenders', 'them'], "--contenders: 'them', use some of official")])
+def test_wrong_arguments_are_told(words, message, capsys):
+  with pytest.raises(SystemExit) as info:
+    train_step.main(words)
+  assert info.value.code == 2 and message in capsys.readouterr().err
