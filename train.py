@@ -6,7 +6,7 @@ import sys
 
 from coworld_tf import cli, inputs, interrupts
 from dreamerv2_base import config as configs
-from dreamerv2_base import flags, logger, replay
+from dreamerv2_base import flags, logger, precision, replay
 from envs import worker
 
 CONFIGS = pathlib.Path(__file__).resolve().parent / 'configs'
@@ -35,9 +35,11 @@ def run(argv):
     target_replay = inputs.open_dataset(config) if offline else None
     logdir = pathlib.Path(config.logdir).expanduser()
     inputs.check_logdir(config, logdir)
+    config = inputs.continued(config, logdir)
     # Within TensorFlow, what a signal raises becomes an error of the input.
     with interrupts.delayed() as signals:
       methods = load_tensorflow()
+      config = precision.settled(config)
       trainer = methods.build(config, logdir, target_replay)
     if signals:
       raise interrupts.Stopped(signals[0])

@@ -20,6 +20,8 @@ import itertools
 import math
 import time
 
+from dreamerv2_base import precision as precisions
+
 # Of the square products tried, and how often each.
 SIZES, TRIES = (1024, 1536, 2048, 3072), 4
 ENOUGH = 10 ** 11  # Operations of a step, which makes products until then.
@@ -133,9 +135,7 @@ def product(precision):
     A function that makes products of that size, and their operations.
   """
   import tensorflow as tf  # Counting does without.
-
-  from dreamerv2_base import agent
-  dtype, found = agent.PRECISIONS[precision], []
+  dtype, found = precisions.DTYPES[precision], []
   for size in SIZES:
     x = tf.cast(tf.random.stateless_uniform([size, size], [0, 0]), dtype)
     multiply = tf.function(tf.linalg.matmul, autograph=False)

@@ -26,7 +26,7 @@ RESULTS = ROOT / 'benchmarks' / 'results' / 'online.json'
 DOCS = ROOT / 'docs'
 # 100 updates at the start, then one per 10 frames: 1,900 in two blocks.
 FLAGS = (
-    '--configs dmc dreamerv2 small --task dmc_walker_walk '
+    '--configs dmc dreamerv2 small --precision 32 --task dmc_walker_walk '
     '--schedule.source_pretrain 2 --schedule.source_steps 9500 '
     '--evaluation.source_episodes 2 --evaluation.final_episodes 10')
 # Metric -> its value for perfect predictions: the normalizing constants of

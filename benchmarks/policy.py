@@ -61,7 +61,8 @@ def main(argv=None):
     if min(args.rounds, *args.batches) < 1 or not args.seconds > 0:
       raise ValueError('--rounds, --batches and --seconds must be positive')
     overlays = ['--configs', *args.configs] if args.configs else []
-    config = flags.parse(overlays, ROOT / 'configs')
+    # TFLite has no other precision.
+    config = flags.parse([*overlays, '--precision', '32'], ROOT / 'configs')
   logger.setup_terminal()
   words = sys.argv[1:] if argv is None else argv
   result = {

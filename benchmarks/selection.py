@@ -32,7 +32,7 @@ SOURCES = 'dmc_walker_downhill', 'dmc_cheetah_run', 'dmc_hopper_stand'
 EPISODES = 8  # Of each dataset.
 ALIGNED = 50  # Updates with stage A at the end.
 FLAGS = (
-    '--configs dmc multi_source small '
+    '--configs dmc multi_source small --precision 32 '
     f"--target_task {TARGET} --multi_source.candidates {' '.join(SOURCES)} "
     '--encoder.cnn_depth 4 --decoder.cnn_depth 4 --rssm.stoch 8 '
     '--rssm.discrete 8 --rssm.deter 64 --rssm.hidden 64 --reward_head.units '

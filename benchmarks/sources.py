@@ -38,8 +38,9 @@ SOURCES = (
     'dmc_walker_stand', 'dmc_cheetah_uphill', 'dmc_walker_run')
 FLAGS = (
     f'--configs dmc multi_source small --target_task {TARGET} --time_limit 25 '
-    '--multi_source.batches 2 --pretrain 1 --schedule.prefill 50 '
-    '--schedule.source_pretrain 1 --schedule.warmup 1 --schedule.rounds 2 '
+    '--precision 32 --multi_source.batches 2 --pretrain 1 '
+    '--schedule.prefill 50 --schedule.source_pretrain 1 '
+    '--schedule.warmup 1 --schedule.rounds 2 '
     '--schedule.target_blocks 1 --schedule.source_blocks 1 '
     '--schedule.source_steps 60 --schedule.target_steps 30 '
     '--schedule.model_updates 3 --evaluation.target_episodes 1 '

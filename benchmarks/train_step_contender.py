@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks import floor, official, replay
 from coworld_tf import cli
-from dreamerv2_base import flags
+from dreamerv2_base import flags, precision
 from dreamerv2_base import replay as stored
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / 'configs'
@@ -41,7 +41,7 @@ def main(argv=None):
   answers = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)  # What libraries print is no answer.
   with cli.input_errors():
-    config = flags.parse(args.flags, CONFIGS)
+    config = precision.settled(flags.parse(args.flags, CONFIGS))
   steps = KINDS[args.kind](config, Batches(config, args.data), args.sources)
   for line in sys.stdin:
     name, count = json.loads(line)
@@ -151,12 +151,10 @@ def target_cached(config, batches, sources):
 def embeddings(config, batches):
   """Returns noise for embeddings [B, L, E] by the source."""
   import tensorflow as tf
-
-  from dreamerv2_base import agent
   shape = [*batches.shape, floor.embedding(config)]
   return tf.cast(
       tf.random.stateless_normal(shape, [0, 0]),
-      agent.PRECISIONS[config.precision])
+      precision.DTYPES[config.precision])
 
 
 def source(config, batches, sources):

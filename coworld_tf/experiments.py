@@ -238,11 +238,10 @@ def check_settings(steps):
     elif not step.needs and (directory / episodes.METADATA).exists():
       before = episodes.read_metadata(directory)
       now = collect.make_request(collect.parse_arguments(step.argv[3:]))
-    for key, value in now.items():
-      if key not in inputs.CHANGEABLE and before.get(key, value) != value:
-        raise ValueError(
-            f"{step.name}: {directory} was made with {key} '{before[key]}', "
-            f"not '{value}'; choose another --out or remove it")
+    for key in inputs.changed(before, now):
+      raise ValueError(
+          f"{step.name}: {directory} was made with {key} '{before[key]}', "
+          f"not '{now[key]}'; choose another --out or remove it")
 
 
 def configuration(argv):

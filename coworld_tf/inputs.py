@@ -12,7 +12,7 @@ import numpy as np
 import envs
 from coworld_tf import limits
 from dreamerv2_base import config as configs
-from dreamerv2_base import episodes, files, replay, store
+from dreamerv2_base import episodes, files, precision, replay, store
 
 # Method -> key that names its simulators, and whether it has offline data.
 METHODS = {
@@ -34,7 +34,7 @@ CHOICES = {
     'method': tuple(METHODS),
     'compile': ('graph', 'xla', 'eager'),
     'resume': ('never', 'auto', 'force'),
-    'precision': ('16', 'bfloat16', '32'),
+    'precision': (precision.AUTO, *precision.DTYPES),
     'on_nan': ('stop', 'skip'),
     'quality': envs.QUALITIES,
     'coworld.constraint': ('max', 'direct'),
@@ -229,10 +229,39 @@ def differences(before, config):
       have came later and count as equal.
     config: configuration to continue it with.
   """
-  before = configs.Config(before).flat()
+  before, now = configs.Config(before).flat(), config.flat()
   different = [
-      f"{key} '{before[key]}' instead of '{value}'"
-      for key, value in config.flat().items()
-      if key not in CHANGEABLE and before.get(key, value) != value]
+      f"{key} '{before[key]}' instead of '{now[key]}'"
+      for key in changed(before, now)]
   more = f' and {len(different) - 5} more' * (len(different) > 5)
   return ', '.join(different[:5]) + more
+
+
+def changed(before, now):
+  """Returns the keys in which flat settings differ from those of a run.
+
+  Keys that `before` lacks count as equal, and so does any precision where
+  `now` leaves it to the machine: the run keeps its own.
+  """
+  return [
+      key for key, value in now.items()
+      if key not in CHANGEABLE and before.get(key, value) != value
+      and (key, value) != ('precision', precision.AUTO)]
+
+
+def continued(config, logdir):
+  """Returns a configuration with the precision of the run to be continued.
+
+  That is, where the configuration leaves it to the machine: the run may come
+  from another one.
+
+  Raises:
+    ValueError, OSError: the settings of the run cannot be used.
+  """
+  path = logdir / 'config.yaml'
+  if config.precision != precision.AUTO or not path.exists():
+    return config
+  before = configs.load(path).get('precision', precision.AUTO)
+  config = configs.merge(config, {'precision': before}, path)
+  check(config)
+  return config

@@ -7,12 +7,11 @@ import tensorflow as tf
 from dreamerv2_base import (
   actor_critic,
   layers,
+  precision,
   stateless,
   transaction,
   world_model,
 )
-
-PRECISIONS = {'32': tf.float32, '16': tf.float16, 'bfloat16': tf.bfloat16}
 
 
 def compiled(function, mode):
@@ -35,14 +34,16 @@ class Agent(tf.Module):
     """Builds all networks and variables.
 
     Args:
-      config: configuration, see configs/defaults.yaml.
+      config: configuration, see configs/defaults.yaml; a precision that
+        it leaves to the machine is settled in `self.config`.
       obs_space: name -> space of observations.
       act_space: space of actions, Box or Discrete.
       seed: of the initial weights and of all noise in training.
     """
     super().__init__()
+    config = precision.settled(config)
     self.config, self.seed = config, seed
-    init = layers.Init(seed, PRECISIONS[config.precision])
+    init = layers.Init(seed, precision.DTYPES[config.precision])
     self.action_size = int(
         act_space.n if hasattr(act_space, 'n') else act_space.shape[0])
     self.discrete = hasattr(act_space, 'n')

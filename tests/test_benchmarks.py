@@ -88,7 +88,11 @@ def test_learning_curves_are_compared_in_standard_errors():
   curve = lambda last: {
       name: [0.0] * (points - 2) + [last, last] for name in train.METRICS}
   verdict = learning.judge({
-      'here': [curve(1.0), curve(3.0)], 'official': [curve(8.0), curve(8.0)]})
+      'here': [curve(1.0), curve(3.0)], 'official': [curve(8.0), curve(8.0)],
+      'here-bfloat16': [curve(9.0), curve(9.0)]}, ('here', 'official'))
+  lines = learning.table(verdict, ('here', 'official')).splitlines()
+  assert lines[0].startswith('| | here, last tenth | official, last tenth |')
+  assert len(lines) == 2 + len(train.METRICS)
   for entry in verdict.values():
     assert entry['here'] == [2.0, pytest.approx(2 ** 0.5)]
     assert entry['official'] == [8.0, 0.0]

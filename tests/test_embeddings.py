@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from coworld_tf import batches, cli, embeddings, pair, sources
 from dreamerv2_base import agent, replay
+from dreamerv2_base import precision as precisions
 
 IMAGE = {'image': gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
 BOX = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
@@ -165,7 +166,7 @@ def test_batches_continue_their_stream(make, make_cache, data, precision):
   for index in range(4):
     found, same = next(first), next(plain)
     embed = found.pop('peer_embed')
-    assert embed.dtype == agent.PRECISIONS[precision]
+    assert embed.dtype == precisions.DTYPES[precision]
     np.testing.assert_array_equal(embed, expected(couple.source, same))
     assert set(found) == set(same)
     for key, value in same.items():

@@ -185,3 +185,22 @@ def test_run_is_continued_with_the_same_configuration(tmp_path):
     inputs.check_logdir(parse(resume='never'), tmp_path)
   with pytest.raises(ValueError, match="resume: 'always', use one of never"):
     inputs.check(parse(resume='always'))
+
+
+@pytest.mark.parametrize('stored', ['32', 'bfloat16', '16'])
+def test_run_keeps_the_precision_that_it_began_with(tmp_path, stored):
+  assert inputs.continued(parse(), tmp_path).precision == 'auto'
+  configs.save(parse(precision=stored), tmp_path / 'config.yaml')
+  inputs.check_logdir(parse(), tmp_path)
+  assert inputs.continued(parse(), tmp_path) == parse(precision=stored)
+  other = parse(precision={'32': '16'}.get(stored, '32'), resume='force')
+  assert inputs.continued(other, tmp_path) == other
+  with pytest.raises(ValueError, match=f"with precision '{stored}' instead"):
+    inputs.check_logdir(
+        configs.merge(other, {'resume': 'auto'}, 'test'), tmp_path)
+
+
+def test_precision_of_a_damaged_run_is_named(tmp_path):
+  (tmp_path / 'config.yaml').write_text("precision: '8'\n")
+  with pytest.raises(ValueError, match="^precision: '8', use one of auto, 32"):
+    inputs.continued(parse(), tmp_path)

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from dreamerv2_base import config as configs
 from dreamerv2_base import store
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -153,8 +154,10 @@ def test_finished_run_is_not_repeated_wherever_it_is(
   result = run(
       '--configs', 'coworld', 'debug', '--source_task', 'dummy_3',
       '--target_task', 'dummy_2', '--offline_dir', tmp_path / 'data',
-      '--logdir', moved)
+      '--logdir', moved, '--precision', 'auto')
   assert result.returncode == 0, result.stderr
+  # Whatever this machine is best at.
+  assert configs.load(moved / 'config.yaml')['precision'] == '32'
   assert 'this run is finished' in result.stderr
   assert (moved / 'metrics.jsonl').read_text() == before
 

@@ -2,9 +2,9 @@
 
   python -m benchmarks.parity.learning --jobs 2
 
-Both learn from the same fixed random episodes, with equal sizes, batches and
-numbers of updates, each with several seeds. Writes learning.json and
-learning.png beside this file.
+All learn from the same fixed random episodes, with equal sizes, batches and
+numbers of updates, each with several seeds: both in float32, and this one in
+bfloat16 too. Writes learning.json and learning.png beside this file.
 """
 
 import argparse
@@ -28,7 +28,8 @@ RESULTS = pathlib.Path(__file__).parent / 'learning.json'
 DATA = (
     '--task dmc_walker_walk --policy random --steps 20000 '
     '--action_repeat 2 --quality fast')
-AGENTS = 'here', 'official'
+AGENTS = tuple(train.PRECISIONS)
+PAIRS = ('here', 'official'), ('here-bfloat16', 'here')  # To be compared.
 WINDOWS = 10  # Parts of training that are compared one by one.
 
 
@@ -40,7 +41,7 @@ def main(argv=None):
       formatter_class=argparse.ArgumentDefaultsHelpFormatter)
   parser.add_argument(
       '--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4, 5],
-      help='of both agents')
+      help='of all agents')
   parser.add_argument(
       '--updates', type=int, default=2000,
       help=f'of each run, a multiple of {train.EVERY * WINDOWS}')
@@ -71,7 +72,8 @@ def main(argv=None):
       agent: [x for x, (name, _) in zip(curves, pairs) if name == agent]
       for agent in AGENTS}
   write(args, facts, curves)
-  print(table(judge(curves)))
+  for pair in PAIRS:
+    print(f'\n{table(judge(curves, pair), pair)}')
   return 0
 
 
@@ -93,11 +95,12 @@ def run(args, environment, agent, seed):
   return json.loads(path.read_text())
 
 
-def judge(curves):
-  """Compares the agents in windows of training.
+def judge(curves, pair):
+  """Compares two agents in windows of training.
 
   Args:
     curves: agent -> list over seeds of {metric: points}.
+    pair: names of the two.
 
   Returns:
     metric -> dict of mean and standard deviation over seeds of each agent in
@@ -109,7 +112,7 @@ def judge(curves):
     windows = [
         np.reshape([x[name] for x in curves[agent]],
                    [len(curves[agent]), WINDOWS, -1]).mean(2)
-        for agent in AGENTS]
+        for agent in pair]
     mean = [x.mean(0) for x in windows]
     std = [x.std(0, ddof=1) for x in windows]
     error = np.hypot(*[
@@ -118,7 +121,7 @@ def judge(curves):
         *[x.min(0) for x in windows])
     result[name] = {
         **{agent: [float(mean[index][-1]), float(std[index][-1])]
-           for index, agent in enumerate(AGENTS)},
+           for index, agent in enumerate(pair)},
         # Where all seeds agree to the last digit, the ratio says nothing.
         'differences': np.round(
             (mean[0] - mean[1]) / np.maximum(error, 1e-12), 2).tolist(),
@@ -126,14 +129,15 @@ def judge(curves):
   return result
 
 
-def table(verdict):
-  """Returns the comparison as a Markdown table."""
+def table(verdict, pair):
+  """Returns the comparison of two agents as a Markdown table."""
   lines = [
-      '| | here, last tenth | official, last tenth | difference of the means '
-      'in standard errors, tenth by tenth | tenths in which ranges overlap |',
+      '| | {}, last tenth | {}, last tenth | difference of the means in '
+      'standard errors, tenth by tenth | tenths in which ranges overlap '
+      '|'.format(*pair),
       '|---|---|---|---|---|']
   for name, entry in verdict.items():
-    cells = ['{:.6g} ± {:.2g}'.format(*entry[agent]) for agent in AGENTS]
+    cells = ['{:.6g} ± {:.2g}'.format(*entry[agent]) for agent in pair]
     differences = ' '.join(f'{x:+.1f}' for x in entry['differences'])
     lines.append(
         f"| {name} | {' | '.join(cells)} | {differences} | "
@@ -149,7 +153,9 @@ def write(args, facts, curves):
                  f'--updates {args.updates} --jobs {args.jobs}',
       'config': ' '.join(train.OVERLAYS), 'dataset': DATA, 'machine': facts,
       'updates_per_point': train.EVERY, 'seeds': args.seeds,
-      'comparison': judge(curves), 'curves': {
+      'comparisons': {
+          ', '.join(pair): judge(curves, pair) for pair in PAIRS},
+      'curves': {
           agent: [{name: [float(f'{value:.7g}') for value in values]
                    for name, values in entry.items()} for entry in entries]
           for agent, entries in curves.items()}}

@@ -17,14 +17,16 @@ from dreamerv2_base import files, flags, logger, progress, replay
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 OVERLAYS = 'dmc', 'small'
-# Metric of a curve -> its name in both agents.
-METRICS = {
-    'image': {'here': 'image_loss', 'official': 'image_loss'},
-    'reward': {'here': 'reward_loss', 'official': 'reward_loss'},
-    'kl': {'here': 'kl', 'official': 'model_kl'},
-    'value': {'here': 'critic', 'official': 'critic'},
-    'return': {'here': 'imag_return', 'official': 'critic_target'},
+# Metric of a curve -> its names.
+METRICS = {  # Here, official.
+    'image': ('image_loss', 'image_loss'),
+    'reward': ('reward_loss', 'reward_loss'),
+    'kl': ('kl', 'model_kl'),
+    'value': ('critic', 'critic'),
+    'return': ('imag_return', 'critic_target'),
 }
+# The official one knows float32 on CPUs only.
+PRECISIONS = {'here': '32', 'official': '32', 'here-bfloat16': 'bfloat16'}
 EVERY = 20  # Updates whose mean is one point of a curve.
 
 
@@ -34,8 +36,8 @@ def main(argv=None):
       prog='python -m benchmarks.parity.train',
       description=__doc__.split('\n')[0])
   parser.add_argument(
-      '--agent', choices=['here', 'official'], required=True,
-      help='the agent of this project or the official one')
+      '--agent', choices=[*PRECISIONS], required=True,
+      help='the agent of this project, also in bfloat16, or the official one')
   parser.add_argument(
       '--seed', type=int, required=True,
       help='of batches, and here of weights and noise')
@@ -47,9 +49,11 @@ def main(argv=None):
       '--out', type=pathlib.Path, required=True, help='JSON file to write')
   args = parser.parse_args(argv)
   logger.setup_terminal('benchmarks', 'dreamerv2_base')
-  build = {'here': ours, 'official': theirs}[args.agent]
-  config = flags.parse(
-      ['--configs', *OVERLAYS, '--seed', str(args.seed)], CONFIGS)
+  upstream = args.agent == 'official'
+  build = theirs if upstream else ours
+  config = flags.parse([
+      '--configs', *OVERLAYS, '--seed', str(args.seed), '--precision',
+      PRECISIONS[args.agent]], CONFIGS)
   data = replay.Replay(args.data)
   update, points = None, collections.defaultdict(list)
   bar = progress.Progress(args.updates, f'{args.agent} {args.seed}')
@@ -60,7 +64,7 @@ def main(argv=None):
     update = update or build(config, batch)
     metrics = update(batch)
     for name, names in METRICS.items():
-      points[name].append(float(metrics[names[args.agent]]))
+      points[name].append(float(metrics[names[upstream]]))
     bar.update()
   bar.close()
   curves = {

@@ -27,7 +27,7 @@ import envs
 from benchmarks import floor
 from coworld_tf import cli, inputs
 from dreamerv2_base import config as configs
-from dreamerv2_base import flags, logger, progress
+from dreamerv2_base import flags, logger, precision, progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TASK = 'dummy_6'
@@ -53,6 +53,7 @@ def main(argv=None):
     with cli.quiet_loading():
       from coworld_tf import methods
       from coworld_tf.export import stablehlo
+      config = precision.settled(config)
     env = envs.make(TASK, size=config.size)
     images, actions = env.obs_space['image'], env.act_space['action']
     learner = methods.build_learner(

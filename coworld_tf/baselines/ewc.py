@@ -28,7 +28,7 @@ class FinetuneEWC(dv2_finetune.Finetune):
         or vanish; bfloat16 has the range of float32.
     """
     super().__init__(config, source, target)
-    if config.precision == '16':
+    if source.config.precision == '16':
       raise ValueError(
           "precision: '16' cannot hold the gradients that "
           "dv2_finetune_ewc squares; use '32' or bfloat16")

@@ -16,7 +16,7 @@ import sys
 
 import numpy as np
 
-from coworld_tf import cli, inputs, limits
+from coworld_tf import checkpoints, cli, inputs, limits
 from coworld_tf.datasets import online
 from dreamerv2_base import episodes, logger, progress, store
 from envs import driver, worker
@@ -94,12 +94,13 @@ def from_simulator(args, request, before):
 def from_agent(args, request, before):
   """Trains an agent and keeps its first episodes; as `from_simulator`."""
   with cli.input_errors():
-    argv, config = online.agent_flags(args)
+    argv = online.agent_flags(args)
   if not online.is_finished(args.agent_logdir):
     online.train(argv)
   with contextlib.ExitStack() as stack:
     with cli.input_errors():
       facts = online.choose(args.agent_logdir, args.policy)
+      config = checkpoints.read_config(args.agent_logdir)
       facts = {**request, 'cut': facts, 'agent': online.description(config)}
       replay = store.Store(args.agent_logdir / 'source_episodes')
       args.out.mkdir(parents=True, exist_ok=True)

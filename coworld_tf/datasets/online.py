@@ -62,7 +62,7 @@ def cut(scores, share):
 
 
 def agent_flags(args):
-  """Arguments of train.py for the agent asked for, and its configuration.
+  """Arguments of train.py for the agent asked for.
 
   Raises:
     ValueError, OSError: they are not what train.py accepts.
@@ -87,7 +87,7 @@ def agent_flags(args):
   config = flags.parse(argv, ROOT / 'configs')
   inputs.check(config)
   inputs.check_logdir(config, args.agent_logdir)
-  return argv, config
+  return argv
 
 
 def is_finished(logdir):

@@ -27,7 +27,7 @@ def check(config):
   if config.precision != '32':
     raise ValueError(
         f"tflite: has no operations for precision '{config.precision}'; "
-        "only runs with '32' can be converted")
+        'only runs with --precision 32 can be converted')
   if config.actor.dist == 'tanh_normal':
     raise ValueError(
         'tflite: the mode of actor.dist tanh_normal is the best of 100 '

@@ -73,11 +73,11 @@ def run(side):
       for key, array in entries.items()}
 
 
-def build(side, name, deal=True):
-  """Builds an agent, with dealt or its own weights."""
-  obs_space, act_space, override = AGENTS[name]
+def build(side, name, deal=True, **override):
+  """Builds an agent, with dealt or its own weights and further settings."""
+  obs_space, act_space, own = AGENTS[name]
   argv = ['--configs', 'debug']
-  for key, value in {**COMMON, **override}.items():
+  for key, value in {**COMMON, **own, **override}.items():
     values = value if isinstance(value, list) else [value]
     argv += [f'--{key}', *map(str, values)]
   agent = side.Agent(flags.parse(argv, CONFIGS), obs_space, act_space)

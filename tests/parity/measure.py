@@ -39,12 +39,13 @@ def differentiate(function, variables, **inputs):
     variables: {name: variable}.
     **inputs: tensors or dicts of tensors; float ones get gradients.
   """
-  floats = [x for x in tf.nest.flatten(inputs) if x.dtype == tf.float32]
+  floats = [x for x in tf.nest.flatten(inputs) if x.dtype.is_floating]
   with tf.GradientTape() as tape:
     tape.watch(floats)
     outs = function(**inputs)
     total = tf.add_n([
-        tf.reduce_sum(x * (1 + numbers(key, x.shape)))  # Little cancels.
+        # Little cancels.
+        tf.reduce_sum(tf.cast(x, tf.float32) * (1 + numbers(key, x.shape)))
         for key, x in outs.items()])
   sources = {**variables, **{f'input{i}': x for i, x in enumerate(floats)}}
   grads = tape.gradient(total, sources, unconnected_gradients='zero')
@@ -68,11 +69,14 @@ def statistics(name, dist, value):
 
 
 def state(agent, name, lead):
-  """Returns a state of the agent's RSSM with the leading dimensions."""
+  """Returns a state of the agent's RSSM with the leading dimensions.
+
+  Its types are those of the zero state.
+  """
   initial = agent.rssm.initial(1)
   values = {
       key: numbers(f'{name} {key}', [*lead, *x.shape[1:]])
       for key, x in initial.items()}
   if 'std' in values:
     values['std'] = tf.exp(values['std'])
-  return values
+  return {key: tf.cast(x, initial[key].dtype) for key, x in values.items()}
