@@ -158,7 +158,7 @@ def products(player, batch):
   rssm, encoder, actor = player.wm.rssm, player.wm.encoder, player.ac.actor
   # Read and cast here, as that is no product.
   value = lambda layer: tf.cast(layer.kernel, rssm.dtype)
-  convs = [(value(layer), convolutions.STRIDE) for layer in encoder.convs]
+  convs = [value(layer) for layer in encoder.convs]
   enter, cell, out, dist = map(
       value, [rssm.img_in, rssm.cell.layer, rssm.obs_out, rssm.obs_dist])
   head = [value(layer) for layer in [*actor.stack.layers, actor.out.mean]]
@@ -169,8 +169,8 @@ def products(player, batch):
 
   @tf.function(autograph=False)
   def step(image, deter, stoch):
-    for kernel, stride in convs:
-      image = tf.nn.conv2d(image, kernel, stride, 'VALID')
+    for kernel in convs:
+      image = convolutions.conv(image, kernel)
     embed = tf.reshape(image, [batch, -1])
     parts = tf.concat([stoch @ enter, deter], -1) @ cell
     deter = parts[:, :rssm.deter]

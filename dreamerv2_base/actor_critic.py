@@ -170,9 +170,8 @@ class ActorCritic(tf.Module):
     Returns:
       Scalar loss and dict of metrics.
     """
-    policy, metrics = self.actor.dist({
-        key: x[:-1] for key, x in seq['policy'].items()}), {}
-    objective = target[1:]
+    policy = self.actor.dist({key: x[:-1] for key, x in seq['policy'].items()})
+    objective, metrics = target[1:], {}
     if self.grad != 'dynamics':
       critic = (
           self.slow_critic if self.config.slow_baseline else self.critic)

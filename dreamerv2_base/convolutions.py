@@ -20,7 +20,7 @@ def conv(x, kernel):
   size = kernel.shape[0]
   height, width = [(n - size) // STRIDE + 1 for n in x.shape[1:3]]
   if size % STRIDE == 0 and height * width <= 4:
-    return _conv_of_patches(x, kernel)
+    return _conv_of_patches(x, _by_blocks(kernel))
   return tf.nn.conv2d(x, kernel, STRIDE, 'VALID')
 
 
@@ -103,51 +103,45 @@ def _conv_of_patches(x, kernel):
 
   In blocks of 2 x 2 pixels, a kernel of 2q x 2q pixels has q x q blocks and
   stride 1, so a patch consists of q x q slices of the image.
+
+  Args:
+    x: images.
+    kernel: see `_by_blocks`.
   """
-  size, _, inputs, depth = kernel.shape
-  count = size // STRIDE
-  height, width = [(n - size) // STRIDE + 1 for n in x.shape[1:3]]
-  rows, columns = height + count - 1, width + count - 1
+  count, _, inputs, depth = kernel.shape
+  rows, columns = [n // STRIDE for n in x.shape[1:3]]
+  height, width = rows - count + 1, columns - count + 1
   places = [(i, j) for i in range(count) for j in range(count)]
   blocks = tf.nn.space_to_depth(
       x[:, :STRIDE * rows, :STRIDE * columns], STRIDE)
-  patches = tf.reshape(tf.concat([
-      blocks[:, i:i + height, j:j + width] for i, j in places], -1),
-      [-1, size ** 2 * inputs])
-  matrix = tf.reshape(_to_blocks(kernel), [-1, depth])
-  result = tf.linalg.matmul(patches, matrix)
+  patches = tf.concat(
+      [blocks[:, i:i + height, j:j + width] for i, j in places], -1)
+  patches = tf.reshape(patches, [-1, count ** 2 * inputs])
+  result = tf.linalg.matmul(patches, tf.reshape(kernel, [-1, depth]))
 
   def gradient(upstream):
     upstream = tf.reshape(upstream, [-1, depth])
-    to_matrix = tf.linalg.matmul(patches, upstream, transpose_a=True)
+    to_kernel = tf.linalg.matmul(patches, upstream, transpose_a=True)
     parts = []
-    for (i, j), part in zip(
-        places, tf.split(matrix, count ** 2), strict=True):
-      part = tf.linalg.matmul(upstream, part, transpose_b=True)
-      part = tf.reshape(part, [-1, height, width, part.shape[-1]])
+    for i, j in places:
+      part = tf.linalg.matmul(upstream, kernel[i, j], transpose_b=True)
+      part = tf.reshape(part, [-1, height, width, inputs])
       parts.append(tf.pad(part, [
           [0, 0], [i, rows - height - i], [j, columns - width - j], [0, 0]]))
     to_x = tf.nn.depth_to_space(tf.add_n(parts), STRIDE)
-    rest = [n - m for n, m in zip(x.shape[1:3], to_x.shape[1:3])]
+    rest = [n % STRIDE for n in x.shape[1:3]]
     if any(rest):
       to_x = tf.pad(to_x, [[0, 0], [0, rest[0]], [0, rest[1]], [0, 0]])
-    return to_x, _from_blocks(to_matrix, kernel.shape)
+    return to_x, tf.reshape(to_kernel, kernel.shape)
 
   return tf.reshape(result, [-1, height, width, depth]), gradient
 
 
-def _to_blocks(kernel):
-  """Kernel [2q, 2q, in, out] by blocks, [q, q, 4 * in, out]."""
+def _by_blocks(kernel):
+  """Kernel [2q, 2q, in, out] by blocks of 2 x 2, [q, q, 4 * in, out]."""
   size, _, inputs, depth = kernel.shape
   count = size // STRIDE
-  kernel = tf.reshape(kernel, [count, 2, count, 2, inputs, depth])
+  kernel = tf.reshape(kernel, [count, STRIDE, count, STRIDE, inputs, depth])
   return tf.reshape(
       tf.transpose(kernel, [0, 2, 1, 3, 4, 5]),
-      [count, count, 4 * inputs, depth])
-
-
-def _from_blocks(kernel, shape):
-  size, _, inputs, depth = shape
-  count = size // STRIDE
-  kernel = tf.reshape(kernel, [count, count, 2, 2, inputs, depth])
-  return tf.reshape(tf.transpose(kernel, [0, 2, 1, 3, 4, 5]), shape)
+      [count, count, STRIDE ** 2 * inputs, depth])

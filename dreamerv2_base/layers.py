@@ -41,7 +41,7 @@ def sizes(x, stop=None):
 
 
 def affine(x, kernel, bias, dtype):
-  """Maps [..., inputs] to [..., units] in one matrix product of that type."""
+  """Maps [..., inputs], rank 2 or more, to [..., units] in one product."""
   batch = sizes(x, -1)
   if len(batch) > 1:
     flat = tf.reshape(x, [-1, x.shape[-1]])
@@ -52,11 +52,12 @@ def affine(x, kernel, bias, dtype):
 
 
 class Dense(tf.Module):
-  """Affine map of the last axis, [..., inputs] to [..., units]."""
+  """Affine map of the last axis, [N, ..., inputs] to [N, ..., units]."""
 
-  def __init__(self, inputs, units, init):
+  def __init__(self, inputs, units, init, dtype=None):
+    """Makes the weights; computes in `dtype`, by default that of `init`."""
     super().__init__()
-    self.dtype = init.dtype
+    self.dtype = dtype or init.dtype
     self.kernel = init.kernel([inputs, units], inputs, units)
     self.bias = constant(units, 0, 'bias')
 
@@ -121,7 +122,10 @@ class Deconv(tf.Module):
 
 
 class GRUCell(tf.Module):
-  """GRU with one joint layer norm, a tanh candidate and an update bias."""
+  """GRU with one joint layer norm, a tanh candidate and an update bias.
+
+  States and gates are float32, since small changes add up over many steps.
+  """
 
   def __init__(self, inputs, size, norm, init):
     super().__init__()
@@ -131,7 +135,8 @@ class GRUCell(tf.Module):
 
   def __call__(self, x, state):
     """Maps inputs [B, inputs] and state [B, size] to the next state."""
-    parts = self.norm(self.layer(tf.concat([x, state], -1)))
+    x = self.layer(tf.concat([x, tf.cast(state, x.dtype)], -1))
+    parts = self.norm(tf.cast(x, state.dtype))
     reset, candidate, update = tf.split(parts, 3, -1)
     candidate = tf.tanh(tf.sigmoid(reset) * candidate)
     # The bias of -1 makes the cell remember by default.

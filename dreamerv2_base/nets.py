@@ -218,9 +218,11 @@ class DistLayer(tf.Module):
     self.shape, self.kind = shape, dist
     self.min_std, self.init_std = min_std, init_std
     self.sample_grad = sample_grad
-    self.mean = layers.Dense(inputs, math.prod(shape), init)
+    # A value of some hundreds would be some units off in 16 bits.
+    make = lambda: layers.Dense(inputs, math.prod(shape), init, tf.float32)
+    self.mean = make()
     if dist in self.STD:
-      self.std = layers.Dense(inputs, math.prod(shape), init)
+      self.std = make()
 
   def __call__(self, x):
     """Maps [..., inputs] to a distribution over [..., *shape]."""
@@ -229,7 +231,7 @@ class DistLayer(tf.Module):
   def params(self, x):
     """Maps [..., inputs] to float32 `mean` and, of some, `std`, both raw."""
     shape = [*layers.sizes(x, -1), *self.shape]
-    read = lambda layer: tf.cast(tf.reshape(layer(x), shape), tf.float32)
+    read = lambda layer: tf.reshape(layer(x), shape)
     params = {'mean': read(self.mean)}
     if self.kind in self.STD:
       params['std'] = read(self.std)

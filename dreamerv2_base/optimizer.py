@@ -75,7 +75,7 @@ class Optimizer(tf.Module):
     self.last.squares.assign(squares)
     norm = tf.sqrt(2.0 * tf.reduce_sum(squares))
     metrics[f'{name}_grad_norm'] = norm
-    apply = tf.constant(True) if self.scale is None else self._rescale(norm)
+    apply = None if self.scale is None else self._rescale(norm)
     if self.clip:
       grads = [g * (self.clip / tf.maximum(norm, self.clip)) for g in grads]
     metrics[f'{name}_weight_norm'] = self._adam(grads, apply)
@@ -103,7 +103,8 @@ class Optimizer(tf.Module):
     return finite
 
   def _adam(self, grads, apply):
-    """Updates all variables, if at all; returns their global norm."""
+    """Updates all variables, if `apply` is None or true; returns their norm.
+    """
     def update():
       count = tf.cast(self.count.assign_add(1), tf.float32)
       for var, grad, first, second in zip(
@@ -116,7 +117,7 @@ class Optimizer(tf.Module):
             beta1_power=BETA1 ** count, beta2_power=BETA2 ** count,
             lr=self.lr, beta1=BETA1, beta2=BETA2, epsilon=self.eps, grad=grad)
       return self.count.read_value()
-    if self.scale is None:
+    if apply is None:
       update()
     else:
       tf.cond(apply, update, self.count.read_value)

@@ -5,6 +5,9 @@ A state is a dict of tensors with the same leading dimensions:
     deter [..., D]; stoch [..., S, C] one-hot, or [..., S] Gaussian; and the
     parameters of the distribution that stoch was drawn from: logit like
     stoch, or mean and std. A feature is flat stoch and deter, [..., S*C + D].
+
+Where networks compute in 16 bits, so are stoch and features; the rest is
+float32.
 """
 
 import tensorflow as tf
@@ -53,17 +56,19 @@ class RSSM(tf.Module):
     self.img_out_norm = [
         layers.get_norm(norm, hidden) for _ in range(ensemble)]
     self.img_dist = [
-        layers.Dense(hidden, stats, init) for _ in range(ensemble)]
+        layers.Dense(hidden, stats, init, tf.float32)
+        for _ in range(ensemble)]
     self.obs_out = layers.Dense(deter + embed, hidden, init)
     self.obs_out_norm = layers.get_norm(norm, hidden)
-    self.obs_dist = layers.Dense(hidden, stats, init)
+    self.obs_dist = layers.Dense(hidden, stats, init, tf.float32)
 
   def initial(self, batch):
     """Returns the zero state for a batch size."""
     shape = [batch, self.stoch] + [self.discrete] * bool(self.discrete)
     names = ['logit'] if self.discrete else ['mean', 'std']
-    state = {key: tf.zeros(shape, self.dtype) for key in names + ['stoch']}
-    return {**state, 'deter': tf.zeros([batch, self.deter], self.dtype)}
+    state = {key: tf.zeros(shape) for key in names}
+    state['stoch'] = tf.zeros(shape, self.dtype)
+    return {**state, 'deter': tf.zeros([batch, self.deter])}
 
   def observe(self, embed, action, is_first, seed, state=None):
     """Filters observed sequences.
@@ -88,15 +93,20 @@ class RSSM(tf.Module):
     batch, length = action.shape[:2]
     swap = lambda x: tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
     seeds = stateless.split(seed, length)
-    # In the loop is only what depends on the step before.
-    kernel = self.obs_out.kernel[:self.deter]
+    # In the loop is only what depends on the step before: of the posterior's
+    # first layer, the rows for deter.
+    layer, low = self.obs_out, lambda x: tf.cast(x, self.dtype)
+    kernel = layer.kernel[:self.deter]
+    seen = layers.affine(
+        swap(embed), layer.kernel[self.deter:], layer.bias, self.dtype)
     def step(prev, inputs):
       action, seen, is_first, seed = inputs
       _, post_seed = tf.unstack(stateless.split(seed, 2))
       deter = self._advance(*_forget(prev, action, is_first))
-      return self._posterior(deter, seen, kernel, post_seed)
+      x = seen + tf.linalg.matmul(low(deter), low(kernel))
+      return self._posterior(deter, x, post_seed)
     post = tf.scan(
-        step, (swap(action), self._see(swap(embed)), swap(is_first), seeds),
+        step, (swap(action), seen, swap(is_first), seeds),
         state or self.initial(batch))
     prior = {**self._priors(post['deter'], seeds), 'deter': post['deter']}
     return tf.nest.map_structure(swap, (post, prior))
@@ -116,10 +126,9 @@ class RSSM(tf.Module):
     prior_seed, post_seed = tf.unstack(stateless.split(seed, 2))
     prior = self.img_step(
         *_forget(prev_state, prev_action, is_first), prior_seed, sample)
-    post = self._posterior(
-        prior['deter'], self._see(embed), self.obs_out.kernel[:self.deter],
-        post_seed, sample)
-    return post, prior
+    deter = prior['deter']
+    x = self.obs_out(tf.concat([deter, tf.cast(embed, deter.dtype)], -1))
+    return self._posterior(deter, x, post_seed, sample), prior
 
   def img_step(self, prev_state, prev_action, seed, sample=True):
     """Makes one prediction step; returns the prior state."""
@@ -144,7 +153,8 @@ class RSSM(tf.Module):
 
   def get_feat(self, state):
     """Returns the feature [..., S*C + D] of a state."""
-    return tf.concat([self._flat_stoch(state['stoch']), state['deter']], -1)
+    deter = tf.cast(state['deter'], self.dtype)
+    return tf.concat([self._flat_stoch(state['stoch']), deter], -1)
 
   def get_dist(self, state):
     """Returns the distribution of stoch, in float32 or wider."""
@@ -196,23 +206,8 @@ class RSSM(tf.Module):
     x = self.act(self.img_in_norm(self.img_in(x)))
     return self.cell(x, prev_state['deter'])
 
-  def _see(self, embed):
-    """What embeddings [..., E] add to the first layer of the posterior."""
-    layer = self.obs_out
-    return layers.affine(
-        embed, layer.kernel[self.deter:], layer.bias, self.dtype)
-
-  def _posterior(self, deter, seen, kernel, seed, sample=True):
-    """Returns the posterior state.
-
-    Args:
-      deter: [B, D].
-      seen: see `_see`, [B, hidden].
-      kernel: rows of the first layer that are for deter.
-      seed: stateless seed.
-      sample: whether stoch is a sample, not the mode.
-    """
-    x = seen + tf.linalg.matmul(deter, tf.cast(kernel, self.dtype))
+  def _posterior(self, deter, x, seed, sample=True):
+    """Returns the posterior state of what `obs_out` gives, x [B, hidden]."""
     stats = self._stats(self.obs_dist(self.act(self.obs_out_norm(x))))
     stoch = self._draw(stats, seed, sample)
     return {**stats, 'stoch': stoch, 'deter': deter}
@@ -228,14 +223,14 @@ class RSSM(tf.Module):
     if count == 1:
       return self._prior_stats(0, deter)
     def draw(seed):
+      # As `obs_step` and `img_step` split it.
       prior_seed, _ = tf.unstack(stateless.split(seed, 2))
       head_seed, _ = tf.unstack(stateless.split(prior_seed, 2))
       return stateless.integer(head_seed, count)
-    chosen = tf.one_hot(tf.map_fn(draw, seeds, tf.int32), count, axis=0)
+    heads = tf.map_fn(draw, seeds)
+    swap = lambda x: tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
     return {
-        key: tf.reduce_sum(value * tf.cast(tf.reshape(
-            chosen, [count, -1] + [1] * (value.shape.rank - 2)), value.dtype),
-            0)
+        key: tf.gather(swap(value), heads, batch_dims=1)
         for key, value in self.prior_stats(deter).items()}
 
   def _prior_stats(self, head, deter):

