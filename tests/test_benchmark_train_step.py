@@ -46,7 +46,8 @@ def test_operations_are_those_counted_by_hand():
       'reward': counts(*[2 * value] * 3),
       'imagine': counts(4 * predict, 4 * predict, 0),
       'actor': counts(4 * policy, 4 * (policy - first), 4 * policy),
-      'returns': counts(12 * value, 12 * value, 0),
+      # Two rewards and two values, one of each with a gradient.
+      'returns': counts(8 * value, 4 * value, 0),
       'critic': counts(4 * value, 4 * 7, 4 * value)}
   assert floor.total({'a': counts(1, 2, 3), 'b': counts(4, 5, 6)}) == 21
 
@@ -68,8 +69,11 @@ def test_operations_follow_the_layers_of_an_agent():
   assert found['actor']['weights'] == steps * kernels(learner.ac.actor)
   heads = learner.wm.heads
   assert found['discount']['weights'] == rows * kernels(heads['discount'])
-  assert found['returns']['forward'] == (steps + rows) * kernels(
-      heads['reward'], learner.ac.slow_critic)
+  behind = kernels(heads['reward'], learner.ac.slow_critic)
+  assert found['returns']['forward'] == steps * behind
+  assert found['returns']['inputs'] == (steps - rows) * behind
+  assert found['imagined discount'] == counts(*[
+      (steps - rows) * kernels(heads['discount'])] * 2, 0)
   decoder = heads['decoder']
   assert floor.embedding(config) == learner.wm.encoder.size
   sizes = [1, 1, 5, 13, 30]  # Of the inputs of the decoder's layers.
@@ -93,7 +97,7 @@ def test_contenders_have_valid_flags(name):
 
 
 @pytest.mark.parametrize('name, billions', [
-    ('small', 12), ('dmc_vision', 666), ('paper', 2718)])
+    ('small', 12), ('dmc_vision', 657), ('paper', 2684)])
 def test_sizes_need_so_many_operations(name, billions):
   config = flags.parse(train_step.SIZES[name].split(), contender.CONFIGS)
   assert floor.total(floor.operations(config, 6)) // 10 ** 9 == billions
