@@ -48,7 +48,8 @@ def test_other_errors_are_raised_as_they_are(tmp_path):
     if len(calls) > 2:
       raise KeyError('lost')
     return {}
-  drawn = batches.Batches(config)(data, 0, 0, 1, beside=beside)
+  drawn = batches.Batches(config, shares.Shares())(
+      data, 0, 0, 1, beside=beside)
   next(drawn)
   with pytest.raises(KeyError, match='lost'):
     next(drawn)

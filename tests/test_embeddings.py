@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coworld_tf import batches, cli, embeddings, pair, sources
+from coworld_tf import batches, cli, embeddings, pair, shares, sources
 from dreamerv2_base import agent, replay
 from dreamerv2_base import precision as precisions
 
@@ -159,10 +159,10 @@ def test_only_where_a_block_draws_as_many_frames(
 def test_batches_continue_their_stream(make, make_cache, data, precision):
   config, couple = make({'precision': precision})
   beside = make_cache(config, couple).prepare(ENOUGH, 'x')
-  draw = lambda start: batches.Batches(config)(
+  draw = lambda start: batches.Batches(config, shares.Shares())(
       data, start, 2, 5, beside=beside)
   first, second = draw(0), draw(2)
-  plain = batches.Batches(config)(data, 0, 0, 5)
+  plain = batches.Batches(config, shares.Shares())(data, 0, 0, 5)
   for index in range(4):
     found, same = next(first), next(plain)
     embed = found.pop('peer_embed')

@@ -7,7 +7,8 @@ from coworld_tf.datasets import collect
 from dreamerv2_base import flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# All phases; two blocks of each kind of update that CoWorld repeats.
+# All phases; two blocks of each kind of update that CoWorld repeats. Blocks of
+# the whole target draw more frames than there are, so they read embeddings.
 FLAGS = (
     '--configs coworld debug --compile graph --source_task dummy_3 '
     '--target_task dummy_2 --dataset.batch 2 --dataset.length 3 '
@@ -15,7 +16,7 @@ FLAGS = (
     '--imag_horizon 2 --time_limit 8 --overlap True --schedule.prefill 16 '
     '--schedule.source_pretrain 2 --schedule.source_steps 20 '
     '--schedule.warmup 2 --schedule.model_updates 2 --schedule.target_steps '
-    '10 --evaluation.envs 1 --evaluation.final_episodes 1')
+    '20 --evaluation.envs 1 --evaluation.final_episodes 1')
 
 
 def counts(**objects):
@@ -43,6 +44,7 @@ def test_a_run_of_all_phases_compiles_each_function_once(tmp_path):
       pair=pair, source=pair.source, target=pair.target,
       twin=trainer.collectors[0].twin) == dict.fromkeys([
           'pair.train_source', 'pair.train_source_aligned',
-          'pair.train_target_model', 'pair.train_target', 'source.train',
+          'pair.train_target_model', 'pair.embed', 'pair.train_target',
+          'source.train',
           'source.policy', 'source.report', 'target.policy', 'target.report',
           'twin.policy', 'twin.follow'], 1)
