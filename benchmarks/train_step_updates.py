@@ -81,7 +81,8 @@ def measure(size, size_flags, args):
         for name in [*group, *floors]
         for kind, settings in [{**CONTENDERS, **FLOORS}[name]]}
     found = turns.update_all(commands, args.rounds, args.updates, size)
-    rows = {**judge(found, frames, floor.total(parts)), **rows}
+    # Rows of earlier groups stay, and stay ahead.
+    rows = {**rows, **judge(found, frames, floor.total(parts)), **rows}
   return {'frames': frames, 'operations': parts, 'rows': rows}
 
 
