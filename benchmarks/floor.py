@@ -5,15 +5,20 @@ addition being two operations, of an agent that sees images and acts in a box:
 every network once where it is needed, the actor's evaluation in imagination
 serving its entropy too, and of gradients those that the losses ask for.
 
-    part      rows        gradients to
-    encoder   B L         weights, inputs of all layers but the first
-    observe   B L         weights, inputs
-    decoder   B L         weights, inputs
-    reward    B L         weights, inputs
-    imagine   H B L       inputs
-    actor     H B L       weights, inputs of all layers but the first
-    returns   (H + 1) B L inputs, of the reward head and the slow critic
-    critic    H B L       weights, inputs of all layers but the first
+    part      rows    gradients to
+    encoder   B L     weights, inputs of all layers but the first
+    observe   B L     weights, inputs
+    decoder   B L     weights, inputs
+    reward    B L     weights, inputs
+    imagine   H B L   inputs
+    actor     H B L   weights, inputs of all layers but the first
+    returns   H B L   inputs, of the reward head and the slow critic
+    critic    H B L   weights, inputs of all layers but the first
+
+Of the H + 1 imagined states returns need the rewards of all but the last and
+the values of all but the first. The first return does not depend on actions,
+so that the gradient needs rewards from the second state on and values from
+the third on: H - 1 of each.
 """
 
 import itertools
@@ -60,12 +65,14 @@ def operations(config, action):
       'reward': part(rows, *[reward] * 3),
       'imagine': part(dreamt, predict, predict, []),
       'actor': part(dreamt, policy, policy[1:], policy),
-      'returns': part(dreamt + rows, *[reward + value] * 2, []),
+      'returns': part(
+          dreamt, *[reward + value] * 2, [], later=dreamt - rows),
       'critic': part(dreamt, value, value[1:], value)}
   if config.pred_discount:
     discount = mlp(config.discount_head, feat, 1)
     parts['discount'] = part(rows, *[discount] * 3)
-    parts['imagined discount'] = part(dreamt + rows, *[discount] * 2, [])
+    # That of the first state is in the data, that of the last is unused.
+    parts['imagined discount'] = part(dreamt - rows, *[discount] * 2, [])
   return parts
 
 
@@ -74,7 +81,7 @@ def total(parts):
   return sum(sum(counts.values()) for counts in parts.values())
 
 
-def part(rows, forward, inputs, weights):
+def part(rows, forward, inputs, weights, later=None):
   """Returns counts of a part.
 
   Args:
@@ -82,9 +89,12 @@ def part(rows, forward, inputs, weights):
     forward: multiplications of each layer per row.
     inputs: those whose gradient with respect to the input is needed.
     weights: the same for weights.
+    later: rows that have a gradient, if not all.
   """
-  kinds = {'forward': forward, 'inputs': inputs, 'weights': weights}
-  return {key: 2 * rows * sum(values) for key, values in kinds.items()}
+  behind = 2 * (rows if later is None else later)
+  return {
+      'forward': 2 * rows * sum(forward), 'inputs': behind * sum(inputs),
+      'weights': behind * sum(weights)}
 
 
 def mlp(head, inputs, outputs):

@@ -11,19 +11,20 @@ block are brought to the paper's proportions, of a block of 1,000 updates:
 those of updates, data, environment and the rest grow with the number of
 updates, those of evaluation with the number of agent steps in their episodes,
 and there is a checkpoint before and after the evaluation and one every two
-minutes. Writes benchmarks/results/shares.json.
+minutes. Writes benchmarks/results/shares.json, by size and precision.
 """
 
 import argparse
 import json
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 
 from benchmarks import machine
-from coworld_tf import cli, shares
+from coworld_tf import cli, processes, shares
 from dreamerv2_base import files
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -71,16 +72,29 @@ def main(argv=None):
       raise ValueError(
           f'--updates {args.updates} --time_limit {args.time_limit}: there '
           f'must be an update, and 50 to {STEPS} steps')
-  facts = machine.facts()
-  with tempfile.TemporaryDirectory() as directory:
-    runs = measure(args, pathlib.Path(directory))
+    results = files.read_json(args.out) if args.out.exists() else {}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=args.out.parent).close()
+  # As for Ctrl-C, so that `kill` leaves no processes behind either.
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
   given = sys.argv[1:] if argv is None else argv
-  text = json.dumps({
+  facts = {
       'command': ' '.join(['python -m benchmarks.shares', *given]),
-      'machine': facts, 'flags': FLAGS, 'runs': runs}, indent=2)
-  args.out.parent.mkdir(parents=True, exist_ok=True)
+      'machine': machine.facts(), 'flags': FLAGS}
+  try:
+    with tempfile.TemporaryDirectory() as directory:
+      runs = measure(args, pathlib.Path(directory))
+  except KeyboardInterrupt:
+    return 130
+  for precision, blocks in runs.items():
+    results.setdefault(args.size, {})[precision] = {**facts, 'blocks': blocks}
   with files.replacing(args.out) as temporary:
-    temporary.write_text(text + '\n')
+    temporary.write_text(json.dumps(results, indent=2) + '\n')
+  return show(runs)
+
+
+def show(runs):
+  """Prints a line for each target; returns 0 if all are met, else 1."""
   for precision, blocks in runs.items():
     for phase, block in blocks.items():
       verdict = 'met' if block['met'] else 'missed'
@@ -114,12 +128,16 @@ def measure(args, directory):
 
 def call(*argv):
   """Runs a program; returns what it writes to stderr."""
-  result = subprocess.run(
-      [sys.executable, *map(str, argv)], cwd=ROOT, stderr=subprocess.PIPE,
-      stdout=subprocess.DEVNULL, text=True)
-  if result.returncode:
-    raise RuntimeError(f'{argv}: {result.stderr}')
-  return result.stderr
+  process = processes.start(
+      list(map(str, argv)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+      text=True)
+  try:
+    _, output = process.communicate()
+  finally:
+    processes.stop([process])
+  if process.returncode:
+    raise RuntimeError(f'{argv}: {output}')
+  return output
 
 
 def seconds(line, total):

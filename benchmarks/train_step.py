@@ -3,9 +3,10 @@
   python -m benchmarks.train_step
 
 Each contender is a process that makes updates on noise, in turn with the
-others. The floor is as many operations as an update needs, made as the
-quickest matrix products of this machine, and takes turns too. Results go to
-benchmarks/results/train_step*.json, by size, and to docs/speed.png.
+others, as many at a time as fit into memory. The floor is as many operations
+as an update needs, made as the quickest matrix products of this machine, and
+takes turns too. Results go to benchmarks/results/train_step*.json, by size and
+contender, and to docs/speed.png; with --out to a folder.
 """
 
 import argparse
@@ -13,9 +14,11 @@ import json
 import os
 import pathlib
 import sys
+import tempfile
 
 from benchmarks import (
   machine,
+  official,
   train_step_components,
   train_step_plots,
   train_step_scaling,
@@ -45,29 +48,30 @@ def main(argv=None):
   """Runs the command line; returns the exit status."""
   args = parse(argv)
   with cli.input_errors():
-    if min(args.rounds, args.updates) < 1:
-      raise ValueError('--rounds and --updates must be positive')
-    missing = [x for x in args.contenders or () if x not in CONTENDERS]
-    if missing:
-      raise ValueError(
-          f"--contenders: '{missing[0]}', use some of {', '.join(CONTENDERS)}")
-    if args.subject is None:
-      show()
-      return 0
+    check(args)
+    results = {name: read(args.out, name) for name in SUBJECTS}
+  if args.subject is None:
+    for name in SUBJECTS:
+      show(name, results[name], args.sizes)
+    return 0
   logger.setup_terminal()
-  subject, words = SUBJECTS[args.subject], argv or sys.argv[1:]
+  subject, found = SUBJECTS[args.subject], results[args.subject]
+  words = sys.argv[1:] if argv is None else argv
   for size in args.sizes:
     facts = {
         'command': ' '.join(['python -m benchmarks.train_step', *words]),
         'machine': {**machine.facts(), 'load': os.getloadavg()[0]},
         'threads': turns.threads()}
-    found = subject.measure(size, SIZES[size].split(), args)
+    found[size] = subject.merge(
+        found.get(size, {}),
+        subject.measure(size, SIZES[size].split(), args), facts)
     # After each, so that a failure leaves what was measured.
-    write(args.subject, {**read(args.subject), size: {**facts, **found}})
-    print(subject.table(size, found), end='\n\n')
-    for line in subject.misses(size, found):
-      print(line)
-  train_step_plots.draw(read('train_step'), read('train_step_scaling'), PLOT)
+    with files.replacing(args.out / f'{args.subject}.json') as temporary:
+      temporary.write_text(json.dumps(found, indent=2) + '\n')
+  show(args.subject, found, args.sizes)
+  train_step_plots.draw(
+      results['train_step'], results['train_step_scaling'],
+      PLOT if args.out == RESULTS else args.out / PLOT.name)
   return 0
 
 
@@ -84,6 +88,9 @@ def parse(argv):
       help='those that take turns; by default all, or a few at size paper')
   add('--rounds', type=int, default=7, help='turns that each takes')
   add('--updates', type=int, default=2, help='updates in a turn')
+  add('--out', type=lambda text: pathlib.Path(text).resolve(),
+      default=RESULTS, metavar='DIR',
+      help='folder of the results')
   kinds = parser.add_mutually_exclusive_group()
   for flag, subject, text in (
       ('components', 'train_step_components', 'the parts of an update'),
@@ -95,26 +102,50 @@ def parse(argv):
   return parser.parse_args(argv)
 
 
-def read(name):
+def check(args):
+  """Checks all that can be wrong before anything is measured.
+
+  Raises:
+    ValueError: arguments that cannot be used.
+    OSError: the folder cannot be written to, or the official agent, which is
+      wanted, is not installed.
+  """
+  if min(args.rounds, args.updates) < 1:
+    raise ValueError('--rounds and --updates must be positive')
+  missing = [x for x in args.contenders or () if x not in CONTENDERS]
+  if missing:
+    raise ValueError(
+        f"--contenders: '{missing[0]}', use some of {', '.join(CONTENDERS)}")
+  if args.contenders and args.subject != 'train_step':
+    raise ValueError('--contenders: can be chosen for whole updates only')
+  if args.subject is None:
+    return
+  turns.threads()
+  if 'debug' in args.sizes and args.out == RESULTS:
+    raise ValueError('--sizes debug: is for tests, name a folder by --out')
+  if args.subject == 'train_step_components' or any(
+      args.subject == 'train_step'
+      and 'official' in train_step_updates.names(size, args)
+      for size in args.sizes):
+    official.folder()
+  args.out.mkdir(parents=True, exist_ok=True)
+  tempfile.TemporaryFile(dir=args.out).close()
+
+
+def read(folder, name):
   """Returns the results of a subject by size, perhaps none."""
-  path = RESULTS / f'{name}.json'
-  return json.loads(path.read_text()) if path.exists() else {}
+  path = folder / f'{name}.json'
+  return files.read_json(path) if path.exists() else {}
 
 
-def write(name, results):
-  """Replaces the results of a subject."""
-  RESULTS.mkdir(exist_ok=True)
-  with files.replacing(RESULTS / f'{name}.json') as temporary:
-    temporary.write_text(json.dumps(results, indent=2) + '\n')
-
-
-def show():
-  """Prints the tables and missed targets of all results."""
-  for name, subject in SUBJECTS.items():
-    for size, found in read(name).items():
-      print(subject.table(size, found), end='\n\n')
-      for line in subject.misses(size, found):
-        print(line)
+def show(name, results, sizes):
+  """Prints the tables of sizes, and what became of each target."""
+  subject = SUBJECTS[name]
+  for size in sizes:
+    if size in results:
+      print(subject.table(size, results[size]), end='\n\n')
+  for line in subject.verdicts(results):
+    print(line)
 
 
 if __name__ == '__main__':

@@ -96,7 +96,7 @@ def judge(found):
   first, *_, last = found.values()
   span = math.log(points[-1]['at'] / points[0]['at'])
   return {'points': points, 'exponents': {
-      key: round(math.log(turns.ratio(last, first, key)) / span, 3)
+      key: math.log(turns.ratio(last, first, key)) / span
       for key in ('cpu', 'peak_mb')}}
 
 
@@ -110,19 +110,29 @@ def table(size, found):
     cells = [NAMES[axis], *[
         ', '.join(format(point[key], form) for point in entry['points'])
         for key, form in (('at', 'd'), ('cpu', '.3g'), ('peak_mb', 'd'))],
-        *entry['exponents'].values()]
+        *[f'{x:.2f}' for x in entry['exponents'].values()]]
     lines.append(f"| {' | '.join(map(str, cells))} |")
   return '\n'.join(lines)
 
 
-def misses(size, found):
-  """Returns a line for each axis on which more grows than should."""
+def merge(old, found, facts):
+  """Returns what was found at a size, with the facts of the run."""
+  return {**facts, **found}
+
+
+def verdicts(results):
+  """Returns a line for each axis and measure: met or missed.
+
+  Args:
+    results: {size: as from `measure`}.
+  """
   lines = []
-  for axis, entry in found['axes'].items():
-    bound, word = (FLAT, 'flat') if axis == 'steps' else (LINEAR, 'linear')
-    for key, exponent in entry['exponents'].items():
-      if exponent > bound:
+  for size, found in results.items():
+    for axis, entry in found['axes'].items():
+      bound, word = (FLAT, 'flat') if axis == 'steps' else (LINEAR, 'linear')
+      for key, exponent in entry['exponents'].items():
+        verdict = 'met' if exponent <= bound else 'missed'
         lines.append(
-            f'{size}: {key} grows with {NAMES[axis]} to the power of '
-            f'{exponent}, which is not {word}')
+            f'{size}: {key} over {NAMES[axis]} {word}: {verdict}, power of '
+            f'{exponent:.4g}')
   return lines

@@ -116,8 +116,9 @@ def update_all(contenders, rounds, updates, label):
 
 def threads():
   """Returns how many threads contenders compute with."""
-  told = os.environ.get('TF_NUM_INTRAOP_THREADS')
-  return int(told or len(os.sched_getaffinity(0)))
+  # Zero is TensorFlow's default too.
+  told = int(os.environ.get('TF_NUM_INTRAOP_THREADS') or 0)
+  return told or len(os.sched_getaffinity(0))
 
 
 def column(entry, key):
@@ -128,7 +129,7 @@ def column(entry, key):
 def ratio(above, below, key='cpu'):
   """Returns the median over rounds of the ratio of two contenders."""
   pairs = zip(column(above, key), column(below, key), strict=True)
-  return round(statistics.median(x / y for x, y in pairs), 3)
+  return statistics.median(x / y for x, y in pairs)
 
 
 def median(entry, key):

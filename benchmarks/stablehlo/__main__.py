@@ -11,11 +11,13 @@ benchmarks/results/stablehlo.json; status 1 if any losses differ.
 import argparse
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
 
 from benchmarks import machine
+from coworld_tf import processes
 from dreamerv2_base import files
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -30,10 +32,15 @@ def main(argv=None):
       description=__doc__.split('\n')[0])
   parser.parse_args(argv)
   facts = machine.facts()
-  runs = [
-      measure('--configs', method, 'small', '--precision', precision,
-              '--compile', 'xla')
-      for method in METHODS for precision in PRECISIONS]
+  # As for Ctrl-C, so that `kill` leaves no processes behind either.
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  try:
+    runs = [
+        measure('--configs', method, 'small', '--precision', precision,
+                '--compile', 'xla')
+        for method in METHODS for precision in PRECISIONS]
+  except KeyboardInterrupt:
+    return 130
   with files.replacing(RESULTS) as temporary:
     temporary.write_text(
         json.dumps({'machine': facts, 'runs': runs}, indent=2) + '\n')
@@ -45,14 +52,27 @@ def measure(*flags):
   """Exports a step and repeats it; returns the result of run.py."""
   with tempfile.TemporaryDirectory() as directory:
     result = pathlib.Path(directory) / 'result.json'
-    subprocess.run(
-        [sys.executable, '-m', 'benchmarks.stablehlo.export', '--out',
-         directory, *flags], check=True, cwd=ROOT)
+    call('-m', 'benchmarks.stablehlo.export', '--out', directory, *flags)
     # Status 1 is a result too.
-    subprocess.run(
-        [sys.executable, pathlib.Path(__file__).with_name('run.py'),
-         directory, '--out', result], stdout=subprocess.DEVNULL)
+    call(pathlib.Path(__file__).with_name('run.py'), directory, '--out',
+         result, results=(0, 1))
     return json.loads(result.read_text())
+
+
+def call(*argv, results=(0,)):
+  """Runs a program.
+
+  Raises:
+    RuntimeError: its status is none of `results`.
+  """
+  process = processes.start(
+      list(map(str, argv)), stdout=subprocess.DEVNULL)
+  try:
+    status = process.wait()
+  finally:
+    processes.stop([process])
+  if status not in results:
+    raise RuntimeError(f"{' '.join(map(str, argv))} ended with {status}")
 
 
 def table(runs):

@@ -12,7 +12,8 @@ train.py; --compile says how TensorFlow makes its updates.
     batches.npz     the batches by name, [N, B, L, ...]
     losses.npz      TensorFlow's metrics by name, [updates]
     middle.npz      its inputs of the step after half of the updates
-    benchmark.json  what was exported, and tolerance and size of an update
+    benchmark.json  what was exported, and tolerance and size of an update;
+                    written last
 """
 
 import argparse
@@ -27,7 +28,7 @@ import envs
 from benchmarks import floor
 from coworld_tf import cli, inputs
 from dreamerv2_base import config as configs
-from dreamerv2_base import flags, logger, precision, progress
+from dreamerv2_base import files, flags, logger, precision, progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TASK = 'dummy_6'
@@ -62,15 +63,16 @@ def main(argv=None):
     stablehlo.write_train_step(args.out, learner, images)
   batches = play(env, config.dataset, args.batches)
   np.savez_compressed(args.out / 'batches.npz', **batches)
-  (args.out / 'benchmark.json').write_text(json.dumps({
-      'command': ' '.join(['python -m benchmarks.stablehlo.export', *words]),
-      **facts(config, args, *actions.shape)}, indent=2) + '\n')
   if args.reference:
     metrics, middle = train(learner, batches, args.updates)
     np.savez(args.out / 'losses.npz', **metrics)
     needed = np.load(args.out / 'train_step.npz').files
     np.savez(args.out / 'middle.npz', **{
         key: x for key, x in middle.items() if key in needed})
+  with files.replacing(args.out / 'benchmark.json') as temporary:
+    temporary.write_text(json.dumps({
+        'command': ' '.join(['python -m benchmarks.stablehlo.export', *words]),
+        **facts(config, args, *actions.shape)}, indent=2) + '\n')
   print(f'Everything is in {args.out}')
   return 0
 
@@ -101,7 +103,8 @@ def facts(config, args, action):
   return {
       'method': config.method, 'precision': config.precision,
       **config.dataset, 'compile': config.compile, 'batches': args.batches,
-      'middle': args.updates // 2, 'tolerance': {'near': near, 'far': far},
+      'reference': args.reference, 'middle': args.updates // 2,
+      'tolerance': {'near': near, 'far': far},
       'operations': floor.total(floor.operations(config, action))}
 
 

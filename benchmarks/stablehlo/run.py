@@ -38,9 +38,11 @@ def main(argv=None):
   try:
     if args.updates < 1 or args.peak is not None and not args.peak > 0:
       raise ValueError('--updates and --peak must be positive')
+    if args.out:
+      args.out.open('a').close()  # Rather now than after the updates.
     step = Step(args.directory, open_device(args.device))
-    reference = args.directory / 'losses.npz'
-    expected = np.load(reference) if reference.exists() else None
+    reference = step.settings['reference']
+    expected = np.load(args.directory / 'losses.npz') if reference else None
   except (ValueError, OSError) as error:
     print('error:', ' '.join(str(error).split()), file=sys.stderr)
     return 2
@@ -140,8 +142,13 @@ class Step:
       device: of jaxlib.
 
     Raises:
+      ValueError: the export was not finished.
       OSError: a file is missing.
     """
+    if not (directory / 'benchmark.json').exists():
+      raise ValueError(
+          f'{directory}: has no benchmark.json, which export.py writes last; '
+          'export the step to a new folder')
     read = lambda name: json.loads((directory / name).read_text())
     facts, batches = read('train_step.json'), directory / 'batches.npz'
     self.settings, self.device = read('benchmark.json'), device

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -64,6 +65,13 @@ def test_losses_are_those_of_tensorflow(exported, tmp_path):
   assert result['compile_seconds'] > 0 and result['memory']['mb'] > 0
 
 
+def test_missing_losses_are_told(exported, tmp_path, capsys):
+  shutil.copytree(exported, tmp_path / 'step')
+  (tmp_path / 'step' / 'losses.npz').unlink()
+  assert run.main([str(tmp_path / 'step')]) == 2
+  assert 'losses.npz' in capsys.readouterr().err
+
+
 def test_other_losses_are_not_equal():
   rng = np.random.default_rng(0)
   theirs = {'a_loss': rng.normal(size=10), 'norm': np.zeros(10)}
@@ -86,8 +94,10 @@ def test_other_losses_are_not_equal():
 
 def test_mistakes_are_told_in_one_line(exported, tmp_path, capsys):
   for argv, message in [
-      ([tmp_path], 'train_step.json'), ([exported, '--peak', '0'], '--peak'),
-      ([exported, '--device', 'none'], '--device none: no such file')]:
+      ([tmp_path], 'has no benchmark.json'),
+      ([exported, '--peak', '0'], '--peak'),
+      ([exported, '--device', 'none'], '--device none: no such file'),
+      ([exported, '--out', tmp_path], str(tmp_path))]:
     assert run.main([str(word) for word in argv]) == 2
     error = capsys.readouterr().err
     assert error.startswith('error: ') and error.count('\n') == 1
