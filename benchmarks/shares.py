@@ -169,7 +169,7 @@ def judge(measured, phase, updates, steps):
   scaled['checkpoint'] = 0.0
   count = 2 + sum(scaled.values()) / EVERY
   scaled['checkpoint'] = measured['checkpoint'] / 2 * count
-  found = shares.shares(scaled)
+  found = shares.fractions(scaled)
   rounded = lambda x, digits: {k: round(v, digits) for k, v in x.items()}
   return {
       'measured': rounded(measured, 3), 'seconds': rounded(scaled, 1),

@@ -15,10 +15,9 @@ import tempfile
 
 import numpy as np
 
-from coworld_tf import batches
+from coworld_tf import batches, pair
 from dreamerv2_base import progress
 
-KEY = 'peer_embed'  # Of batches.
 ALIGNED = 'coworld', 'multi_source'  # Methods with state alignment.
 
 
@@ -95,7 +94,7 @@ class Embeddings:
       raise batches.unreadable(error) from None
 
   def _gather(self, starts, length):
-    return {KEY: np.stack([
+    return {pair.PEER: np.stack([
         self._rows[start:start + length] for start in starts])}
 
 

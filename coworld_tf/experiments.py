@@ -238,7 +238,9 @@ def check_settings(steps):
     elif not step.needs and (directory / episodes.METADATA).exists():
       before = episodes.read_metadata(directory)
       now = collect.make_request(collect.parse_arguments(step.argv[3:]))
-    for key in inputs.changed(before, now):
+    different = inputs.changed(before, now)
+    if different:
+      key = different[0]
       raise ValueError(
           f"{step.name}: {directory} was made with {key} '{before[key]}', "
           f"not '{now[key]}'; choose another --out or remove it")

@@ -12,13 +12,16 @@ everything of the other as constant.
 
 import tensorflow as tf
 
-from coworld_tf import action_adapter, embeddings
+from coworld_tf import action_adapter
 from coworld_tf.stages import (
   reward_alignment,
   state_alignment,
   value_constraint,
 )
 from dreamerv2_base import agent
+
+# Key of target batches that carry what the source's encoder makes of them.
+PEER = 'peer_embed'
 
 
 class CoWorldPair(tf.Module):
@@ -122,8 +125,7 @@ class CoWorldPair(tf.Module):
     """Stage A as a loss term of the target's world model (Eq. 3)."""
     obs = outs['obs']
     peer_embed = (
-        obs[embeddings.KEY] if embeddings.KEY in obs
-        else self.source.wm.encoder(obs))
+        obs[PEER] if PEER in obs else self.source.wm.encoder(obs))
     kl = state_alignment.state_alignment(
         outs['embed'], peer_embed, self.config.align.reduction)
     loss = self.config.coworld.beta2 * kl

@@ -49,7 +49,7 @@ class Shares:
     for kind, seconds in self.block.items():
       self.phases[phase][kind] += seconds
     found, self.block = self.block, dict.fromkeys(KINDS, 0.0)
-    return shares(found), sum(found.values())
+    return fractions(found), sum(found.values())
 
   def facts(self):
     """Returns the seconds so far, for checkpoints."""
@@ -66,7 +66,7 @@ class Shares:
     """Returns phase -> seconds in all and the share of each kind."""
     return {
         phase: {'seconds': round(sum(seconds.values()), 1), **{
-            kind: round(x, 4) for kind, x in shares(seconds).items()}}
+            kind: round(x, 4) for kind, x in fractions(seconds).items()}}
         for phase, seconds in self.phases.items() if any(seconds.values())}
 
   def _count(self):
@@ -76,7 +76,7 @@ class Shares:
     self._since = now
 
 
-def shares(seconds):
+def fractions(seconds):
   """Divides seconds by kind by their sum."""
   total = sum(seconds.values()) or 1.0
   return {kind: x / total for kind, x in seconds.items()}
