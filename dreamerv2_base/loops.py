@@ -12,7 +12,7 @@ def scan(step, inputs, state, unroll=False):
     inputs: nested tensors [T, ...].
     state: nested tensors [...] before the first step.
     unroll: whether graphs repeat the step T times, instead of a loop. That
-      takes longer to compile and is a little faster.
+      takes longer to compile, and is hardly faster.
 
   Returns:
     Nested tensors [T, ...].
