@@ -70,7 +70,8 @@ def test_every_target_has_a_verdict(monkeypatch):
   lines = updates.verdicts({'dmc_vision': found})
   assert len(lines) == len(updates.TARGETS)
   assert lines[:4] == [
-      'small: dreamerv2: official / this at least 1.3: not measured',
+      'small: dreamerv2 or dreamerv2-unrolled: official / this at least 1.3: '
+      'not measured',
       'dmc_vision: dreamerv2: official / this at least 1.8: met, 2.5',
       'dmc_vision: dreamerv2-bfloat16: official / this at least 2.7: met, 5',
       'dmc_vision: target-cached: this / dreamerv2 at most 1.05: missed, 1.25']
