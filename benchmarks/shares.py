@@ -9,9 +9,11 @@ precision. The second block of each kind counts, when all is compiled.
 Short blocks have too many evaluations and checkpoints. So the seconds of a
 block are brought to the paper's proportions, of a block of 1,000 updates:
 those of updates, data, environment and the rest grow with the number of
-updates, those of evaluation with the number of agent steps in their episodes,
-and there is a checkpoint before and after the evaluation and one every two
-minutes. Writes benchmarks/results/shares.json, by size and precision.
+updates, and there is a checkpoint before the evaluation and one every two
+minutes. An evaluation beside updates ends long before the block, and so takes
+what it takes here; one that is waited for (--overlap none) grows with the
+number of agent steps in its episodes. Writes benchmarks/results/shares.json,
+by size and precision.
 """
 
 import argparse
@@ -62,7 +64,9 @@ def main(argv=None):
   parser.add_argument(
       '--precisions', nargs='+', choices=('32', 'bfloat16'),
       default=['32', 'bfloat16'])
-  parser.add_argument('--overlap', action='store_true', help='see train.py')
+  parser.add_argument(
+      '--overlap', choices=('none', 'evaluation', 'all'), default='evaluation',
+      help='see train.py')
   parser.add_argument(
       '--time_limit', type=int, default=STEPS, help='agent steps per episode')
   parser.add_argument('--out', type=pathlib.Path, default=RESULTS)
@@ -115,13 +119,15 @@ def measure(args, directory):
         'train.py', '--configs', 'dmc', 'coworld',
         *(['small'] if args.size == 'small' else []), *FLAGS.split(),
         *SIZES[args.size].split(), '--precision', precision, '--overlap',
-        str(args.overlap), '--offline_dir', data, '--logdir',
+        args.overlap, '--offline_dir', data, '--logdir',
         directory / precision, '--time_limit', limit,
         '--schedule.source_steps', frames, '--schedule.target_steps', frames)
     last = dict((phase, seconds(line, float(total)))
                 for phase, line, total in LINE.findall(output))
     runs[precision] = {
-        phase: judge(last[phase], phase, args.updates, args.time_limit)
+        phase: judge(
+            last[phase], phase, args.updates,
+            args.time_limit if args.overlap == 'none' else None)
         for phase in LIMITS}
   return runs
 
@@ -149,14 +155,14 @@ def seconds(line, total):
   return found
 
 
-def judge(measured, phase, updates, steps):
+def judge(measured, phase, updates, steps=None):
   """Brings the seconds of a block to the paper's proportions.
 
   Args:
-    measured: seconds by kind, with two checkpoints and an evaluation.
+    measured: seconds by kind, with a checkpoint and an evaluation.
     phase: of the block.
     updates: that it made.
-    steps: agent steps of an evaluated episode.
+    steps: agent steps of an evaluated episode, if that was waited for.
 
   Returns:
     Dict of these seconds, those of the paper's block, their shares, and
@@ -164,11 +170,12 @@ def judge(measured, phase, updates, steps):
   """
   here, paper = EPISODES[phase]
   scaled = {kind: x * UPDATES / updates for kind, x in measured.items()}
-  scaled['evaluation'] = (
-      measured['evaluation'] * paper / here * STEPS / steps)
+  scaled['evaluation'] = measured['evaluation']
+  if steps:
+    scaled['evaluation'] *= paper / here * STEPS / steps
   scaled['checkpoint'] = 0.0
-  count = 2 + sum(scaled.values()) / EVERY
-  scaled['checkpoint'] = measured['checkpoint'] / 2 * count
+  count = 1 + sum(scaled.values()) / EVERY
+  scaled['checkpoint'] = measured['checkpoint'] * count
   found = shares.fractions(scaled)
   rounded = lambda x, digits: {k: round(v, digits) for k, v in x.items()}
   return {

@@ -87,6 +87,14 @@ def read(path):
   return facts
 
 
+def like(value, example):
+  """Whether a value of a JSON file has the names and types of another."""
+  if isinstance(example, dict):
+    return isinstance(value, dict) and all(
+        like(value.get(name), x) for name, x in example.items())
+  return type(value) is type(example)
+
+
 def score(path):
   """Returns the mean return of a checkpoint, None without an evaluation."""
   try:

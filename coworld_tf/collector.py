@@ -22,7 +22,7 @@ class Collector:
     self.config, self.name, self.index = config, name, index
     self.agent, self.replay, self.make_env = learner, replay, make_env
     # What acts while the agent learns.
-    self.twin = agent.Twin(learner) if config.overlap else None
+    self.twin = agent.Twin(learner) if config.overlap == 'all' else None
     self.driver = self.simulator = self.policy = None
     self.episode = None  # Number of the one that was begun last.
 

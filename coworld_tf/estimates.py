@@ -127,7 +127,8 @@ def short_run(config, updates):
   alone = not inputs.target_tasks(config)
   return {
       'time_limit': length, 'log_every': 1, 'pretrain': 0,
-      'checkpoint_every': 10 ** 6, 'schedule.warmup': 1, 'schedule.rounds': 1,
+      'overlap': 'none', 'checkpoint_every': 10 ** 6,
+      'schedule.warmup': 1, 'schedule.rounds': 1,
       'schedule.prefill': 2 * length * config.action_repeat,
       'schedule.source_pretrain': 3 if alone else 2,
       'schedule.source_steps': frames,
@@ -183,7 +184,9 @@ def times(records, length, envs):
       phase: (marks[-1] - marks[1]) / (len(marks) - 2)
       for phase, marks in groups if not phase.startswith('evaluate')
       and len(marks) > 2}
-  evaluations = {phase: marks[-1] - marks[0] for phase, marks in groups}
+  evaluations = {
+      record['phase']: record['evaluation_seconds'] for record in records
+      if 'evaluation_seconds' in record}
   first = evaluations.get('evaluate_target', evaluations.get(
       'evaluate_source'))
   long, short = [math.ceil(count / envs) * length for count in (LONG, SHORT)]

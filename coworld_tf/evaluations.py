@@ -2,6 +2,9 @@
 
 import json
 import logging
+import threading
+import time
+from concurrent import futures
 
 import numpy as np
 import tensorflow as tf
@@ -15,10 +18,19 @@ LOG = logging.getLogger(__name__)
 
 
 class Evaluator:
-  """Shows how good the policies of a run are, and what its models predict."""
+  """Shows how good the policies of a run are, and what its models predict.
+
+  An evaluation is made by a thread, of copies of the networks that act:
+
+      main program   begin   updates, as fast as the machine allows   finish
+      thread                 simulators and copies
+
+  What it finds depends on nothing that happens meanwhile, and the log has it
+  where it began, so that a run is the same however long it takes.
+  """
 
   def __init__(self, config, logdir, logger, domains):
-    """Prepares evaluations.
+    """Prepares evaluations; close it in the end.
 
     Args:
       config: configuration, see configs/defaults.yaml.
@@ -29,21 +41,34 @@ class Evaluator:
     """
     self.config, self.logdir, self.logger = config, logdir, logger
     self.domains = domains
+    self.twins = {
+        name: agent.Twin(learner) for name, (learner, *_) in domains.items()}
     # Of simulators, policies and shown sequences, at every evaluation.
     self.seed = seeds.make(config.seed, seeds.EVAL)
+    self._pool = futures.ThreadPoolExecutor(1)
+    self._result = self._record = None  # Of the one under way.
+    self._unwanted = threading.Event()
 
-  def __call__(self, domain, label, position, random=False, final=False):
-    """Runs episodes in the simulator of a domain and records them.
+  @property
+  def running(self):
+    """Whether episodes are run."""
+    return bool(self._result) and not self._result.done()
+
+  @property
+  def done(self):
+    """Whether there is something to finish without waiting."""
+    return bool(self._result) and self._result.done()
+
+  def begin(self, domain, label, position, random=False, final=False):
+    """Begins to run episodes in the simulator of a domain.
 
     Args:
       domain: name of the domain.
       label: of the phase, for the log.
-      position: dict that tells where in the run this is.
+      position: where in the run this is, for the record and the log: a dict
+        with the step.
       random: whether actions are random instead of the agent's.
       final: whether this is what the run is judged by.
-
-    Returns:
-      The mean return.
     """
     config = self.config.evaluation
     count = config.final_episodes
@@ -56,13 +81,39 @@ class Evaluator:
     # What was handed over has made no updates itself.
     if not random and learner.updates + learner.ac.updates > 0:
       self._predict(domain, learner, replay)
+    twin = self.twins[domain]
+    if not random:
+      twin.follow()
     def make_policy(space):
       if random:
-        return driver.RandomPolicy(space, self.seed)
-      return agent.AgentPolicy(learner, self.seed, 'eval')
-    result = evaluation.evaluate(
-        make_env, make_policy, count, config.envs, self.seed)
-    return self._record(name, result, position)
+        return self._while_wanted(driver.RandomPolicy(space, self.seed))
+      return self._while_wanted(agent.AgentPolicy(twin, self.seed, 'eval'))
+    def work():
+      begun = time.time()
+      result = evaluation.evaluate(
+          make_env, make_policy, count, config.envs, self.seed)
+      return {**result, 'seconds': round(time.time() - begun, 3)}
+    self._result = self._pool.submit(work)
+    fill = self.logger.leave_open(**position)
+    self._record = lambda result: self._keep(
+        name, label, result, position, fill)
+
+  def finish(self):
+    """Waits for the episodes and records them; returns their mean return."""
+    result, self._result = self._result, None
+    return self._record(result.result())
+
+  def close(self):
+    """Ends the episodes under way, which nobody will know of."""
+    self._unwanted.set()
+    self._pool.shutdown()
+
+  def _while_wanted(self, policy):
+    def wanted(obs, state):
+      if self._unwanted.is_set():
+        raise futures.CancelledError
+      return policy(obs, state)
+    return wanted
 
   def _predict(self, domain, learner, replay):
     batch = replay.sample(
@@ -71,17 +122,20 @@ class Evaluator:
     self.logger.video(
         f'{domain}/prediction', learner.report(batch)['image'].numpy())
 
-  def _record(self, name, result, position):
+  def _keep(self, name, label, result, position, fill):
     stats = evaluate.statistics(result['returns'], result['successes'])
-    line = '  return {mean:.1f} +- {stderr:.1f}'
+    scalars = {
+        f'{name}/return': stats['mean'],
+        f'{name}/return_stderr': stats['stderr'],
+        f'{name}/length': np.mean(result['lengths'])}
+    line = 'return {mean:.1f} +- {stderr:.1f}'
     if 'success' in stats:
       line += ', {success:.0%} successful'
-      self.logger.scalar(f'{name}/success', stats['success'])
-    LOG.info(line.format(**stats))
-    self.logger.scalar(f'{name}/return', stats['mean'])
-    self.logger.scalar(f'{name}/return_stderr', stats['stderr'])
-    self.logger.scalar(f'{name}/length', np.mean(result['lengths']))
-    self.logger.video(f'{name}/episode', result['video'])
+      scalars[f'{name}/success'] = stats['success']
+    LOG.info('%s: %s policy, %s', label, name, line.format(**stats))
+    fill(
+        scalars, {f'{name}/episode': result['video']},
+        evaluation_seconds=result['seconds'])
     kept = {key: result[key] for key in ('returns', 'lengths', 'successes')}
     kept['envs'] = self.config.evaluation.envs
     with (self.logdir / NAME).open('a') as file:

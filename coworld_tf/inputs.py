@@ -36,6 +36,7 @@ CHOICES = {
     'resume': ('never', 'auto', 'force'),
     'precision': (precision.AUTO, *precision.DTYPES),
     'on_nan': ('stop', 'skip'),
+    'overlap': ('none', 'evaluation', 'all'),
     'quality': envs.QUALITIES,
     'coworld.constraint': ('max', 'direct'),
     'coworld.action_adapter': ('pad_max', 'slice', 'semantic', 'zero'),

@@ -4,12 +4,14 @@ A checkpoint gets its name once it is on disk and was read again. The last two
 are kept, and that of the best evaluation; the others go only then.
 """
 
+import collections
 import contextlib
 import errno
 import json
 import logging
 import os
 import shutil
+from concurrent import futures
 
 import numpy as np
 import tensorflow as tf
@@ -41,6 +43,8 @@ class Keeper:
     self.variables = tf.train.Checkpoint(learner=learner)
     self._kept = {}  # Path: facts, oldest first.
     self._lock = contextlib.ExitStack()
+    self._pool = futures.ThreadPoolExecutor(1)
+    self._jobs = collections.deque()  # What it has to do, oldest first.
 
   def restore(self):
     """Restores the newest checkpoint that is whole; locks the directory.
@@ -83,28 +87,101 @@ class Keeper:
     self._kept[path] = facts
     return facts, files.read_json(path / checkpoints.PENDING)
 
-  def save(self, facts, pending, score=None):
-    """Writes and verifies a checkpoint, then deletes what it replaces.
+  def save(self, facts, pending):
+    """Writes a checkpoint, which counts once it is settled.
+
+    The variables may change when this returns. The rest, to verify it and to
+    delete what it replaces, is done by a thread.
 
     Args:
       facts: where the run stands, JSON values by name.
       pending: metrics that wait for the next line of the log.
-      score: mean return, if the run was just evaluated.
+
+    Raises:
+      OSError, cli.Fault: as for `settle`, also of the one before.
+    """
+    self.settle()
+    facts = {
+        'format': checkpoints.FORMAT, **facts, 'return': None,
+        'config': self.config.to_dict(), 'tensorflow': tf.__version__}
+    with contextlib.ExitStack() as stack:
+      temporary, path = stack.enter_context(self._new())
+      self.variables.write(str(temporary / checkpoints.VARIABLES))
+      rest = stack.pop_all()
+    def finish():
+      with rest:
+        check_finite(str(temporary / checkpoints.VARIABLES))
+        _write(temporary / checkpoints.FACTS, facts)
+        _write(temporary / checkpoints.PENDING, pending)
+      self._kept[path] = facts
+      self._drop()
+      return True
+    self._jobs.append(self._pool.submit(finish))
+
+  def rate(self, score):
+    """Gives the newest checkpoint a return, once this is settled.
+
+    A copy takes its place, so that it is whole at any moment.
+
+    Args:
+      score: mean return of the policy that it holds.
+    """
+    def rate():
+      last = max(self._kept, key=checkpoints.number)
+      facts = {**self._kept[last], 'return': score}
+      with self._new() as (temporary, path):
+        for file in last.iterdir():
+          if file.name not in (checkpoints.FACTS, files.CHECKSUMS):
+            _link(file, temporary / file.name)
+        _write(temporary / checkpoints.FACTS, facts)
+      del self._kept[last]
+      self._kept[path] = facts
+      self._drop()
+      return False
+    self._jobs.append(self._pool.submit(rate))
+
+  def settle(self, wait=True):
+    """Ends what `save` and `rate` began.
+
+    Args:
+      wait: for what is not over, or leave that as it is.
+
+    Returns:
+      Whether a checkpoint was saved.
 
     Raises:
       cli.Fault: a variable is not finite; nothing is written.
       OSError: it cannot be written; all others are as before.
     """
+    saved = False
+    while self._jobs and (wait or self._jobs[0].done()):
+      saved |= self._jobs.popleft().result()
+    return saved
+
+  def close(self):
+    """Ends what is under way; lets another process continue the run."""
+    self._pool.shutdown()
+    self._lock.close()
+
+  def last(self):
+    """Returns the facts of those that a run may have to go back to."""
+    return list(self._kept.values())[-LAST:]
+
+  @contextlib.contextmanager
+  def _new(self):
+    """Yields a temporary folder, and the path of the checkpoint it becomes.
+
+    At the end its checksums are written and it gets its name. After an
+    exception nothing is left of it.
+    """
     last = max(self._kept, key=checkpoints.number, default=None)
     count = checkpoints.number(last) + 1 if last else 1
     path = self.directory / f'{checkpoints.NAME}{count}'
-    facts = {
-        'format': checkpoints.FORMAT, **facts, 'return': score,
-        'config': self.config.to_dict(), 'tensorflow': tf.__version__}
     temporary = path.with_name(f'{path.name}.tmp')
     temporary.mkdir()
     try:
-      self._write(temporary, facts, pending)
+      yield temporary, path
+      files.write_checksums(temporary)
       if path.exists():  # Damaged, and passed over by `restore`.
         shutil.rmtree(path)
       temporary.rename(path)
@@ -114,25 +191,6 @@ class Keeper:
     finally:
       shutil.rmtree(temporary, ignore_errors=True)
     files.sync(self.directory)
-    self._kept[path] = facts
-    self._drop()
-
-  def close(self):
-    """Lets another process continue the run."""
-    self._lock.close()
-
-  def last(self):
-    """Returns the facts of those that a run may have to go back to."""
-    return list(self._kept.values())[-LAST:]
-
-  def _write(self, directory, facts, pending):
-    prefix = str(directory / checkpoints.VARIABLES)
-    self.variables.write(prefix)
-    check_finite(prefix)
-    for name, content in {
-        checkpoints.FACTS: facts, checkpoints.PENDING: pending}.items():
-      (directory / name).write_text(json.dumps(content) + '\n')
-    files.write_checksums(directory)
 
   def _check(self, path, facts):
     different = inputs.differences(facts['config'], self.config)
@@ -166,6 +224,18 @@ def _newest(paths):
             'to start anew') from None
       LOG.warning(
           'warning: %s; going back to %s', error, paths[index - 1].name)
+
+
+def _write(path, content):
+  path.write_text(json.dumps(content) + '\n')
+
+
+def _link(source, destination):
+  """Gives a file a second name, or copies it where files have but one."""
+  try:
+    os.link(source, destination)
+  except OSError:
+    shutil.copyfile(source, destination)
 
 
 def check_finite(prefix):

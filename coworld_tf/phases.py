@@ -137,7 +137,7 @@ class Phases:
 
   def _train_aligned(self, updates, train, steps=0):
     """Makes updates that may read embeddings of the source."""
-    with self.trainer.shares('data'):
+    with self.trainer.shares('update'):  # Which they are a part of.
       beside = self.embeddings.prepare(updates, self.trainer.label())
     self._train_target(updates, train, steps, beside)
 

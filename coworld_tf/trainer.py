@@ -17,6 +17,7 @@ import logging
 import time
 
 from coworld_tf import (
+  checkpoints,
   evaluations,
   faults,
   interrupts,
@@ -61,7 +62,6 @@ class Trainer:
     # Position: block of the schedule, units done in it, seconds of training.
     self.block, self.done, self.seconds = 0, 0, 0.0
     self.shares = shares.Shares(x.phase for x in blocks)
-    self.score = None  # Return of an evaluation in this block.
     self.saved_done = 0  # Units done in this block at the last checkpoint.
     self.keeper = keeper.Keeper(logdir / 'checkpoints', learner, config)
     facts, pending = self.keeper.restore() or (None, {})
@@ -77,12 +77,13 @@ class Trainer:
     self.logger.resume(pending)
     self.evaluator = evaluations.Evaluator(
         config, logdir, self.logger, self.domains)
+    self.judged = False  # Whether by the evaluation that was begun last.
     self.phases = phases.Phases(self)
     self.saved = self.clock = time.time()
 
   def _go_back(self, facts):
     """Takes the position of a checkpoint, and drops what came after it."""
-    if not _like(facts, self._facts()):
+    if not checkpoints.like(facts, self._facts()):
       raise ValueError(
           f'{self.keeper.directory}: the newest checkpoint does not say where '
           'the run stands; choose another --logdir')
@@ -96,7 +97,7 @@ class Trainer:
     self.block, self.done = position['block'], position['done']
     self.saved_done, self.seconds = self.done, position['seconds']
     # Not so in a checkpoint of an earlier version or another schedule.
-    if _like(facts.get('shares'), self.shares.facts()):
+    if checkpoints.like(facts.get('shares'), self.shares.facts()):
       self.shares.resume(facts['shares'])
     if position['phase'] != self._phase():
       raise ValueError(
@@ -145,10 +146,15 @@ class Trainer:
     try:
       while self.block < len(self.blocks):
         self.phases(self.blocks[self.block])
-        self.block, self.done = self.block + 1, 0
-        with interrupts.delayed():  # The block would be made again.
-          self.save()
+        self.block, self.done, self.saved_done = self.block + 1, 0, 0
+        # Until an evaluation is over, its checkpoint stands before it.
+        if not self.evaluator.running or not self._makes_updates():
+          self.settle()
+          with interrupts.delayed():  # The block would be made again.
+            self.save()
+      self.settle()
     finally:
+      self.evaluator.close()
       self.keeper.close()
       self.logger.close()
       for collector in self.collectors:
@@ -156,25 +162,38 @@ class Trainer:
         collector.replay.close()
 
   def save(self):
-    """Writes a checkpoint and deletes episodes that none needs any more."""
+    """Writes a checkpoint, which is verified beside what comes next."""
+    self.settle()
     with self.shares('checkpoint'):
-      self._save()
+      now = time.time()
+      self.seconds += now - self.clock
+      self.clock = now
+      for path in map(self.logdir.joinpath, LOGS):
+        if path.exists():
+          files.sync(path)
+      self.keeper.save(
+          {**self._facts(), 'dataset': self._dataset(),
+           'shares': self.shares.facts()}, self.logger.pending())
+    self.saved_done, self.saved = self.done, time.time()
 
-  def _save(self):
-    now = time.time()
-    self.seconds += now - self.clock
-    self.clock = now
-    for path in map(self.logdir.joinpath, LOGS):
-      if path.exists():
-        files.sync(path)
-    self.keeper.save(
-        {**self._facts(), 'dataset': self._dataset(),
-         'shares': self.shares.facts()}, self.logger.pending(), self.score)
-    for collector in self.collectors:
-      collector.replay.drop_before(min(
-          facts['replays'][collector.name]['first_shard']
-          for facts in self.keeper.last()))
-    self.score, self.saved_done, self.saved = None, self.done, time.time()
+  def settle(self, wait=True):
+    """Ends what is done beside the updates: a checkpoint, an evaluation.
+
+    Args:
+      wait: for what is not over, or leave that as it is.
+    """
+    if self.evaluator.done or self.evaluator.running and wait:
+      with self.shares('evaluation'):
+        mean = self.evaluator.finish()
+      if self.judged:  # The newest checkpoint holds what was evaluated.
+        self.keeper.rate(mean)
+    with self.shares('checkpoint'):
+      if self.keeper.settle(wait):
+        for collector in self.collectors:
+          # None needs older episodes any more.
+          collector.replay.drop_before(min(
+              facts['replays'][collector.name]['first_shard']
+              for facts in self.keeper.last()))
 
   def label(self):
     """Returns the name of the current block, for logs."""
@@ -187,19 +206,22 @@ class Trainer:
       total: number of units.
       step: returns the number of units that it has done.
       unit: what is counted, in the singular.
-      collector: checkpoints stand where this one runs no episode.
+      collector: checkpoints stand where this one runs no episode, and where
+        no evaluation is running.
     """
     bar = progress.Progress(total, self.label(), self.done, unit)
     with contextlib.closing(bar), interrupts.delayed() as signals:
       while self.done < total:
-        count = step()
-        self.done += count
+        self.done += (count := step())
         bar.update(count)
+        self.settle(wait=False)
         due = time.time() - self.saved > self.config.checkpoint_every
-        may = not (collector and collector.running)
+        may = not self.evaluator.running and not (
+            collector and collector.running)
         if may and (due or signals):
           self.save()
         if signals:
+          self.keeper.settle()
           LOG.info(
               '%s: %d %ss since the last checkpoint will be made again',
               self.label(), self.done - self.saved_done, unit)
@@ -235,17 +257,17 @@ class Trainer:
     self.logger.write(self.step, phase=self._phase(), **self.counts())
 
   def evaluate(self, domain, **kind):
-    """Evaluates the policy of a domain, see evaluations.Evaluator."""
+    """Begins to evaluate a policy, see evaluations.Evaluator.begin."""
     position = {
-        'step': self.step, **self.counts(),
+        'step': self.step, 'phase': self._phase(), **self.counts(),
         'source_episodes': sum(
             x.replay.total_episodes for x in self.collectors)}
+    self.judged = 'random' not in kind and (
+        domain == ('target' if self.target else 'source'))
     with self.shares('evaluation'):
-      mean = self.evaluator(domain, self.label(), position, **kind)
-      self.write()
-    if domain == ('target' if self.target else 'source') and (
-        'random' not in kind):
-      self.score = mean
+      self.evaluator.begin(domain, self.label(), position, **kind)
+    if self.config.overlap == 'none' or not self._makes_updates(1):
+      self.settle()
 
   def _facts(self):
     """Where the run stands, for its checkpoint."""
@@ -268,13 +290,9 @@ class Trainer:
     return {name: int(agent.updates)
             for name, (agent, *_) in self.domains.items()}
 
-  def _phase(self):
-    return next((x.phase for x in self.blocks[self.block:]), FINISHED)
+  def _makes_updates(self, ahead=0):
+    """Whether an evaluation can be beside the next phase, or one ahead."""
+    return not self._phase(ahead).startswith(('evaluate', FINISHED))
 
-
-def _like(value, example):
-  """Whether a value of a JSON file has the names and types of another."""
-  if isinstance(example, dict):
-    return isinstance(value, dict) and all(
-        _like(value.get(name), x) for name, x in example.items())
-  return type(value) is type(example)
+  def _phase(self, ahead=0):
+    return next((x.phase for x in self.blocks[self.block + ahead:]), FINISHED)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from dreamerv2_base import (
   actor_critic,
+  dists,
   layers,
   precision,
   stateless,
@@ -109,9 +110,8 @@ class Agent(tf.Module):
       return action
     if self.discrete:
       probs = amount / self.action_size + (1 - amount) * action
-      noise = stateless.gumbel(tf.shape(action), seed)
-      choice = tf.argmax(tf.math.log(probs) + noise, -1)
-      return tf.one_hot(choice, self.action_size)
+      noise = stateless.uniform([1, *layers.sizes(action, -1)], seed)
+      return dists.choose(probs, noise)[0]
     noise = amount * stateless.normal(tf.shape(action), seed)
     return self.ac.masked(tf.clip_by_value(action + noise, -1.0, 1.0))
 

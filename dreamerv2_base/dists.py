@@ -5,6 +5,7 @@ Each class overrides TFP's sampling hook only. All parameters are float32.
 
 import math
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
@@ -19,12 +20,34 @@ class OneHot(tfd.OneHotCategorical):
   """
 
   def _sample_n(self, n, seed=None):
-    logits = self.logits_parameter()
-    shape = tf.concat([[n], tf.shape(logits)], 0)
-    classes = logits.shape[-1]
-    choice = tf.argmax(logits + stateless.gumbel(shape, seed), -1)
+    probs = self.probs_parameter()
+    shape = tf.concat([[n], tf.shape(probs)[:-1]], 0)
     return _straight_through(
-        tf.one_hot(choice, classes), self.probs_parameter())
+        choose(probs, stateless.uniform(shape, seed)), probs)
+
+
+def choose(probs, noise):
+  """Draws one-hot classes by inversion.
+
+  Takes one random number for all classes, where Gumbel noise takes one for
+  each, and no logarithms.
+
+  Args:
+    probs: probabilities [..., C], float32.
+    noise: [n, ...] in the open interval (0, 1).
+
+  Returns:
+    [n, ..., C], float32.
+  """
+  classes = probs.shape[-1]
+  # Sums of the first 1 to C; faster on CPU than tf.cumsum.
+  triangle = tf.constant(np.triu(np.ones([classes, classes])), probs.dtype)
+  sums = tf.linalg.matmul(tf.reshape(probs, [-1, classes]), triangle)
+  sums = tf.reshape(sums, tf.shape(probs))
+  # Below the last sum, which rounding leaves near 1.
+  mark = tf.cast(noise, sums.dtype) * sums[..., -1]
+  choice = tf.reduce_sum(tf.cast(sums <= mark[..., None], tf.int32), -1)
+  return tf.one_hot(choice, classes, dtype=probs.dtype)
 
 
 @tf.custom_gradient

@@ -78,7 +78,8 @@ class LayerNorm(tf.Module):
     """Returns the normalized tensor in the type of the input."""
     y = tf.cast(x, tf.float32)
     y -= tf.reduce_mean(y, -1, keepdims=True)
-    var = tf.reduce_mean(y ** 2, -1, keepdims=True)
+    # Not y ** 2, whose gradient is a slow power of 1.
+    var = tf.reduce_mean(tf.square(y), -1, keepdims=True)
     y = y * tf.math.rsqrt(var + 1e-3) * self.scale + self.offset
     return tf.cast(y, x.dtype)
 

@@ -36,6 +36,7 @@ class Logger:
     self._tensorboard = TensorBoard(self._logdir) if tensorboard else None
     self._scalars = collections.defaultdict(list)
     self._videos = {}
+    self._waiting = None  # What is written after an entry that is left open.
 
   def scalar(self, name, value):
     """Adds a number to the mean that `write` reports for `name`."""
@@ -86,27 +87,61 @@ class Logger:
       step: integer position on the horizontal axis.
       **fields: further entries of the JSON line, for example the phase.
     """
-    step = int(step)
     scalars = {name: np.mean(x) for name, x in self._scalars.items()}
+    entry = int(step), fields, scalars, self._videos
+    self._scalars.clear()
+    self._videos = {}
+    if self._waiting is None:
+      self._write(*entry)
+    else:
+      self._waiting.append(entry)
+
+  def leave_open(self, step, **fields):
+    """Leaves room for what is known later; what is written next waits.
+
+    Args:
+      step, **fields: as for `write`.
+
+    Returns:
+      Function `fill(scalars, videos, **fields)` that writes these by name,
+      what was collected before the call of `leave_open`, and then what has
+      waited.
+    """
+    assert self._waiting is None, 'one entry can be open at a time'
+    self._waiting = []
+    self.write(step, **fields)
+    def fill(scalars, videos, **more):
+      _, _, before, shown = self._waiting[0]
+      shown = {**shown, **{k: _pixels(k, x) for k, x in videos.items()}}
+      self._waiting[0] = (
+          int(step), {**fields, **more}, {**before, **scalars}, shown)
+      self._write_waiting()
+    return fill
+
+  def close(self):
+    """Writes what waits for an entry that is still open; closes the files."""
+    self._write_waiting()
+    if self._tensorboard:
+      self._tensorboard.close()
+
+  def _write_waiting(self):
+    waiting, self._waiting = self._waiting, None
+    for entry in waiting or []:
+      self._write(*entry)
+
+  def _write(self, step, fields, scalars, videos):
     if scalars or fields:
       record = {'step': step, **fields}
       record.update({name: _short(x) for name, x in scalars.items()})
       with self._metrics.open('a', encoding='utf-8') as file:
         file.write(json.dumps(record, allow_nan=False) + '\n')
-    videos = {name: _gif(x) for name, x in self._videos.items()}
-    for name, data in videos.items():
-      self._save(f'videos/{_stem(name)}-{step}.gif', data)
+    data = {name: _gif(x) for name, x in videos.items()}
+    for name, gif in data.items():
+      self._save(f'videos/{_stem(name)}-{step}.gif', gif)
     if self._tensorboard:
       self._tensorboard.write(step, scalars, {
-          name: (*self._videos[name].shape[1:3], data)
-          for name, data in videos.items()})
-    self._scalars.clear()
-    self._videos.clear()
-
-  def close(self):
-    """Closes the TensorBoard file."""
-    if self._tensorboard:
-      self._tensorboard.close()
+          name: (*videos[name].shape[1:3], gif)
+          for name, gif in data.items()})
 
   def _save(self, name, data):
     path = self._logdir / name

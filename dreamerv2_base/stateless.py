@@ -27,11 +27,6 @@ def uniform(shape, seed):
   return (tf.cast(bins, tf.float32) + 0.5) * 2.0 ** -23
 
 
-def gumbel(shape, seed):
-  """Returns standard Gumbel noise."""
-  return -tf.math.log(-tf.math.log(uniform(shape, seed)))
-
-
 def normal(shape, seed):
   """Returns standard normal noise."""
   return tf.math.ndtri(uniform(shape, seed))

@@ -14,11 +14,13 @@ from dreamerv2_base import flags, logger
 
 
 @pytest.mark.parametrize('phase, spent, updates, steps, seconds, met', [
-    # 100 times as many updates, and two checkpoints and one each 120 s.
+    # 100 times as many updates, and one checkpoint and one each 120 s.
     ('target', {'update': 12.0}, 10, 500, {'update': 1200.0}, True),
-    ('target', {'update': 12.0, 'checkpoint': 2.0}, 10, 500,
-     {'update': 1200.0, 'checkpoint': 12.0}, True),
-    # Five times as many episodes, which are five times as long.
+    ('target', {'update': 12.0, 'checkpoint': 1.0}, 10, None,
+     {'update': 1200.0, 'checkpoint': 11.0}, True),
+    # Beside updates; or five times as many episodes, five times as long.
+    ('target', {'update': 12.0, 'evaluation': 1.0}, 10, None,
+     {'update': 1200.0, 'evaluation': 1.0}, True),
     ('target', {'update': 12.0, 'evaluation': 1.0}, 10, 100,
      {'update': 1200.0, 'evaluation': 25.0}, False),
     ('source_aligned', {'update': 12.0, 'evaluation': 1.0}, 10, 500,

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import resource
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -36,11 +38,18 @@ def make(tmp_path, make_config):
   return make
 
 
+def save(made, facts, pending, score=None):
+  made.save(facts, pending)
+  if score is not None:
+    made.rate(score)
+  made.settle()
+
+
 def write(made, scores):
   """Saves once for each score; the variables tell which it was."""
   for index, score in enumerate(scores, 1):
     made.variables.learner.weights.assign([index, 0, 0.1])
-    made.save({'position': index}, {'x': [index]}, score)
+    save(made, {'position': index}, {'x': [index]}, score)
 
 
 def names(tmp_path):
@@ -74,19 +83,57 @@ def test_one_process_at_a_time(make, tmp_path, make_config):
 
 def test_last_two_and_the_best_are_kept(make, tmp_path):
   first = make()
-  write(first, [None, 1, 3, 3, 2, None])
-  assert names(tmp_path) == ['ckpt-3', 'ckpt-5', 'ckpt-6']
+  write(first, [None, 1, 3, 3, 2, None])  # Numbers 1, 3, 5, 7, 9 and 10.
+  assert names(tmp_path) == ['ckpt-10', 'ckpt-5', 'ckpt-9']
   second = make()
   assert restored(second) == 6  # And knows the best of another process.
-  second.save({'position': 7}, {}, 2.5)
-  assert names(tmp_path) == ['ckpt-3', 'ckpt-6', 'ckpt-7']
-  second.save({'position': 8}, {}, 4)
-  second.save({'position': 9}, {})
-  second.save({'position': 10}, {})
-  assert names(tmp_path) == ['ckpt-10', 'ckpt-8', 'ckpt-9']
-  assert checkpoints.pick(tmp_path, 'best').name == 'ckpt-8'
-  assert checkpoints.pick(tmp_path, 'last').name == 'ckpt-10'
+  save(second, {'position': 7}, {}, 2.5)
+  assert names(tmp_path) == ['ckpt-10', 'ckpt-12', 'ckpt-5']
+  save(second, {'position': 8}, {}, 4)
+  save(second, {'position': 9}, {})
+  save(second, {'position': 10}, {})
+  assert names(tmp_path) == ['ckpt-14', 'ckpt-15', 'ckpt-16']
+  assert checkpoints.pick(tmp_path, 'best').name == 'ckpt-14'
+  assert checkpoints.pick(tmp_path, 'last').name == 'ckpt-16'
   assert [facts['position'] for facts in second.last()] == [9, 10]
+
+
+@pytest.mark.parametrize('links', [True, False])
+def test_a_return_takes_no_second_copy(make, tmp_path, monkeypatch, links):
+  def no_link(*_):
+    raise PermissionError
+  if not links:
+    monkeypatch.setattr(os, 'link', no_link)
+  made = make()
+  made.save({'position': 1}, {'x': [1]})
+  made.variables.learner.weights.assign([7, 7, 7])  # It is written already.
+  made.settle()
+  data, = (tmp_path / 'checkpoints' / 'ckpt-1').glob('*.data*')
+  before = data.stat().st_ino
+  made.rate(3.5)
+  made.settle()
+  assert names(tmp_path) == ['ckpt-2']
+  path = tmp_path / 'checkpoints' / 'ckpt-2'
+  data, = path.glob('*.data*')
+  assert (data.stat().st_ino == before) == links
+  assert checkpoints.read(path)['return'] == checkpoints.score(path) == 3.5
+  again = make()
+  assert again.restore()[0]['position'] == 1
+  assert again.variables.learner.weights.numpy().tolist() == [0, 0, 0]
+
+
+def test_settled_when_over_or_wanted(make, tmp_path, monkeypatch):
+  made, go = make(), threading.Event()
+  check = keeper.check_finite
+  monkeypatch.setattr(keeper, 'check_finite', lambda prefix: (
+      go.wait(), check(prefix)))
+  assert not made.settle()
+  made.save({'position': 1}, {})
+  assert not made.settle(wait=False)
+  assert names(tmp_path) == ['ckpt-1.tmp'] and not made.last()
+  go.set()
+  assert made.settle()
+  assert names(tmp_path) == ['ckpt-1'] and len(made.last()) == 1
 
 
 def test_limit_of_files(make, tmp_path):
@@ -95,33 +142,33 @@ def test_limit_of_files(make, tmp_path):
   resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
   try:
     with pytest.raises(OSError, match='File too large: .*ckpt-1'):
-      made.save({}, {})
+      save(made, {}, {})
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
   assert names(tmp_path) == []
-  made.save({}, {})
+  save(made, {}, {})
   assert names(tmp_path) == ['ckpt-1']
 
 
 def test_damaged_one_is_passed_over(make, tmp_path, caplog):
   write(make(), [5, None, None])
-  path = tmp_path / 'checkpoints' / 'ckpt-3' / 'variables.index'
+  path = tmp_path / 'checkpoints' / 'ckpt-4' / 'variables.index'
   path.write_bytes(b'?' + path.read_bytes()[1:])
-  (tmp_path / 'checkpoints' / 'ckpt-4.tmp').mkdir()
+  (tmp_path / 'checkpoints' / 'ckpt-5.tmp').mkdir()
   with caplog.at_level(logging.WARNING, 'coworld_tf.keeper'):
     again = make()
     assert restored(again) == 2
   message, = caplog.messages
   assert message == (
       f'warning: {path}: damaged, not as SHA256SUMS says; going back to '
-      'ckpt-2')
-  assert 'ckpt-4.tmp' not in names(tmp_path)
-  again.save({'position': 9}, {'x': [2]})
-  assert names(tmp_path) == ['ckpt-1', 'ckpt-2', 'ckpt-3']
+      'ckpt-3')
+  assert 'ckpt-5.tmp' not in names(tmp_path)
+  save(again, {'position': 9}, {'x': [2]})
+  assert names(tmp_path) == ['ckpt-2', 'ckpt-3', 'ckpt-4']
   files.check_checksums(path.parent)
   for name in names(tmp_path):
     (tmp_path / 'checkpoints' / name / 'checkpoint.json').unlink()
-  with pytest.raises(ValueError, match='ckpt-1/checkpoint.json: missing.*no '):
+  with pytest.raises(ValueError, match='ckpt-2/checkpoint.json: missing.*no '):
     make().restore()
 
 
@@ -131,7 +178,7 @@ def test_what_is_not_finite_is_never_written(make, tmp_path, value):
   write(made, [None])
   made.variables.learner.weights.assign([0, value, 0])
   with pytest.raises(cli.Fault, match='learner/weights not finite'):
-    made.save({'position': 2}, {})
+    save(made, {'position': 2}, {})
   assert names(tmp_path) == ['ckpt-1']
   assert restored(make()) == 1
 

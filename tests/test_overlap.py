@@ -1,23 +1,17 @@
 """A source that acts while it learns does not depend on what is faster."""
 
-import pathlib
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from coworld_tf import cli, methods, turns
-from dreamerv2_base import flags, logger, store
+from coworld_tf import cli, turns
+from dreamerv2_base import logger, store
+from tests import runs
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 # The end of a block is no multiple of updates, nor that of episodes. The
 # loss depends on the number of agent steps.
 FLAGS = (
-    '--configs dreamerv2 debug --task dummy_2 --dataset.batch 2 '
-    '--dataset.length 3 --imag_horizon 2 --time_limit 7 --train_every 3 '
-    '--size 16 --encoder.cnn_kernels 4 4 --decoder.cnn_kernels 6 6 '
-    '--pretrain 0 --schedule.prefill 14 --schedule.source_pretrain 1 '
-    '--schedule.source_steps 16 --evaluation.final_episodes 1 --actor_ent '
+    '--schedule.source_pretrain 1 --schedule.source_steps 16 --actor_ent '
     'linear(1,0,50) --actor_opt.lr 1e-2')
 
 
@@ -47,9 +41,7 @@ class AtLast(AtOnce):
 
 
 def build(logdir, *args):
-  config = flags.parse(
-      [*FLAGS.split(), '--logdir', str(logdir), *args], ROOT / 'configs')
-  return methods.build(config, logdir, None)
+  return runs.online(logdir, *FLAGS.split(), *args)
 
 
 def train(logdir, *args):
@@ -60,16 +52,16 @@ def train(logdir, *args):
   return {
       'variables': [x.numpy() for x in trainer.learner.variables],
       'metrics': [
-          {key: x for key, x in line.items() if key not in ('seconds', 'time')}
+          {key: x for key, x in line.items() if 'seconds' not in key}
           for line in lines],
       'episodes': (logdir / 'source_episodes' / store.INDEX).read_bytes()}
 
 
 def test_speed_does_not_matter(tmp_path, monkeypatch):
-  found = [train(tmp_path / 'thread', '--overlap', 'True')]
+  found = [train(tmp_path / 'thread', '--overlap', 'all')]
   for pool in (AtOnce, AtLast):
     monkeypatch.setattr(turns.futures, 'ThreadPoolExecutor', pool)
-    found.append(train(tmp_path / pool.__name__, '--overlap', 'True'))
+    found.append(train(tmp_path / pool.__name__, '--overlap', 'all'))
   for other in found[1:]:
     assert other['metrics'] == found[0]['metrics']
     assert other['episodes'] == found[0]['episodes']
@@ -85,7 +77,7 @@ def test_speed_does_not_matter(tmp_path, monkeypatch):
 
 
 def test_acts_as_before_the_update_until_the_next(tmp_path):
-  trainer = build(tmp_path, '--overlap', 'True')
+  trainer = build(tmp_path, '--overlap', 'all')
   collector, = trainer.collectors
   collector.prefill()
   data = trainer.phases.batches.source(collector)
@@ -115,7 +107,7 @@ def test_acts_as_before_the_update_until_the_next(tmp_path):
 
 
 def test_a_fault_of_the_thread_ends_the_run(tmp_path):
-  trainer = build(tmp_path, '--overlap', 'True')
+  trainer = build(tmp_path, '--overlap', 'all')
   trainer.phases(trainer.blocks[0])  # Prefill.
   critic = trainer.learner.sources[0].ac.critic.trainable_variables[0]
   critic.assign(np.full(critic.shape, np.nan))

@@ -13,7 +13,7 @@ FLAGS = (
     '--configs coworld debug --compile graph --source_task dummy_3 '
     '--target_task dummy_2 --dataset.batch 2 --dataset.length 3 '
     '--size 16 --encoder.cnn_kernels 4 4 --decoder.cnn_kernels 6 6 '
-    '--imag_horizon 2 --time_limit 8 --overlap True --schedule.prefill 16 '
+    '--imag_horizon 2 --time_limit 8 --overlap all --schedule.prefill 16 '
     '--schedule.source_pretrain 2 --schedule.source_steps 20 '
     '--schedule.warmup 2 --schedule.model_updates 2 --schedule.target_steps '
     '20 --evaluation.envs 1 --evaluation.final_episodes 1')
@@ -40,11 +40,13 @@ def test_a_run_of_all_phases_compiles_each_function_once(tmp_path):
   trainer = methods.build(config, logdir, inputs.open_dataset(config))
   trainer.run()
   pair = trainer.learner
+  evaluated = trainer.evaluator.twins
   assert counts(
       pair=pair, source=pair.source, target=pair.target,
-      twin=trainer.collectors[0].twin) == dict.fromkeys([
+      twin=trainer.collectors[0].twin, source_twin=evaluated['source'],
+      target_twin=evaluated['target']) == dict.fromkeys([
           'pair.train_source', 'pair.train_source_aligned',
           'pair.train_target_model', 'pair.embed', 'pair.train_target',
-          'source.train',
-          'source.policy', 'source.report', 'target.policy', 'target.report',
-          'twin.policy', 'twin.follow'], 1)
+          'source.train', 'source.report', 'target.report', 'twin.policy',
+          'twin.follow', 'source_twin.policy', 'source_twin.follow',
+          'target_twin.policy', 'target_twin.follow'], 1)

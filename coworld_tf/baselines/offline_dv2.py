@@ -29,7 +29,7 @@ def disagreement(mean):
   # Relative to a head first, because the average of equal numbers is rounded.
   offset = mean - mean[:1]
   offset -= tf.reduce_mean(offset, 0)
-  square = tf.reduce_sum(offset ** 2, -1)
+  square = tf.reduce_sum(tf.square(offset), -1)
   # The root has an infinite slope at 0, which `where` alone makes NaN.
   apart = square > 0
   root = tf.sqrt(tf.where(apart, square, tf.ones_like(square)))

@@ -56,6 +56,31 @@ def test_one_hot_gradient_passes_straight_through(logits):
   np.testing.assert_allclose(tape.gradient(value, logits), expected, 1e-4)
 
 
+@pytest.mark.parametrize('classes', [1, 2, 32])
+def test_classes_are_chosen_by_inversion(classes):
+  rng = np.random.default_rng(0)
+  probs = rng.dirichlet(np.full(classes, 0.2), [50, 3]).astype('f4')
+  noise = rng.uniform(size=[4, 50, 3]).astype('f4')
+  sums = probs.astype('f8').cumsum(-1)
+  expected = [
+      [[np.searchsorted(sums[row, place], x) for place, x in enumerate(places)]
+       for row, places in enumerate(rows)] for rows in noise]
+  found = dists.choose(tf.constant(probs), tf.constant(noise)).numpy()
+  np.testing.assert_array_equal(found.sum(-1), 1)
+  np.testing.assert_array_equal(found.argmax(-1), expected)
+
+
+def test_classes_without_probability_are_never_chosen():
+  probs = np.zeros([20, 40], np.float32)
+  for row, share in zip(probs, range(20)):
+    row[row.size - 20 - share:][:share + 1] = 1 / (share + 1)
+  ends = np.broadcast_to(
+      np.float32([[2.0 ** -24], [1 - 2.0 ** -24]]), [2, 20])
+  found = dists.choose(tf.constant(probs), tf.constant(ends)).numpy()
+  np.testing.assert_array_equal(found.sum(-1), 1)
+  assert (found * probs).sum(-1).all()
+
+
 def test_normal_sample_is_reparameterized():
   loc, scale = tf.constant(0.7), tf.constant(0.4)
   with tf.GradientTape() as tape:

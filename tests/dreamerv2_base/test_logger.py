@@ -46,6 +46,28 @@ def test_means_since_last_write(plain, tmp_path):
       {'step': 20, 'loss': 0.3333333}]
 
 
+@pytest.mark.parametrize('filled', [True, False])
+def test_what_is_written_waits_for_an_open_entry(plain, tmp_path, filled):
+  plain.scalar('kl', 1)
+  plain.video('prediction', moving_square())
+  fill = plain.leave_open(5, phase='evaluate')
+  plain.scalar('loss', 2)
+  plain.write(6)
+  plain.scalar('loss', 3)
+  assert not (tmp_path / 'run' / 'metrics.jsonl').exists()
+  assert plain.pending() == {'loss': [3.0]}  # Not of the line that waits.
+  if filled:
+    fill({'return': 7.0}, {'episode': moving_square()})
+    plain.write(7)
+  plain.close()
+  known = {'return': 7.0} if filled else {}
+  assert [json.loads(line) for line in lines(tmp_path)] == [
+      {'step': 5, 'phase': 'evaluate', 'kl': 1.0, **known},
+      {'step': 6, 'loss': 2.0}, *[{'step': 7, 'loss': 3.0}] * filled]
+  videos = sorted(x.name for x in (tmp_path / 'run' / 'videos').iterdir())
+  assert videos == [*['episode-5.gif'] * filled, 'prediction-5.gif']
+
+
 def test_not_finite_is_null(plain, tmp_path):
   plain.add({'a': float('nan'), 'b': float('-inf'), 'c': 1e-30})
   plain.write(1)

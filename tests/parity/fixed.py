@@ -38,11 +38,6 @@ def uniform(shape):
   return np.broadcast_to(numbers('noise', core, 0.02, 0.98), shape)
 
 
-def gumbel(shape):
-  """Returns standard Gumbel noise."""
-  return -np.log(-np.log(uniform(shape)))
-
-
 def normal(shape):
   """Returns noise that looks like a standard normal's."""
   share = uniform(shape)

@@ -28,8 +28,7 @@ def fixed_noise():
   tensor = lambda draw: lambda shape, seed: tf.constant(
       draw(shape), tf.float32)
   with mock.patch.multiple(
-      stateless, uniform=tensor(fixed.uniform), gumbel=tensor(fixed.gumbel),
-      normal=tensor(fixed.normal),
+      stateless, uniform=tensor(fixed.uniform), normal=tensor(fixed.normal),
       integer=lambda seed, limit: tf.constant(fixed.head(limit))):
     yield
 

@@ -25,9 +25,10 @@ from tests.parity import cases, fixed, names
 def fixed_noise():
   """Gives samplers the fixed noise instead of random numbers."""
   def one_hot(self, n, seed=None):
-    logits = self.logits_parameter()
-    noise = fixed.gumbel([n, *logits.shape])
-    return tf.one_hot(tf.argmax(logits + noise, -1), logits.shape[-1])
+    sums = tf.cumsum(tf.nn.softmax(self.logits_parameter()), -1)
+    noise = fixed.uniform([n, *sums.shape[:-1]])[..., None]
+    choice = tf.reduce_sum(tf.cast(sums[..., :-1] <= noise, tf.int32), -1)
+    return tf.one_hot(choice, sums.shape[-1])
 
   def normal(self, n, seed=None):
     return self.loc + self.scale * fixed.normal([n, *self.batch_shape])

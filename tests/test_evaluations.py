@@ -1,0 +1,78 @@
+"""Evaluations beside updates: of what they began with, whole or not there."""
+
+import json
+import shutil
+import time
+from concurrent import futures
+
+import numpy as np
+import pytest
+
+from coworld_tf import checkpoints, evaluations
+from tests import runs
+
+
+def build(logdir, *args):
+  return runs.online(
+      logdir, '--schedule.source_pretrain', '3', '--schedule.source_steps',
+      '16', '--actor_opt.lr', '1', *args)
+
+
+def records(logdir):
+  lines = (logdir / evaluations.NAME).read_text().splitlines()
+  return {record['step']: record for record in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize('overlap', ['none', 'evaluation', 'all'])
+def test_a_checkpoint_has_the_return_of_its_own_policy(tmp_path, overlap):
+  logdir, alone = tmp_path / 'run', tmp_path / 'alone'
+  build(logdir, '--overlap', overlap).run()
+  found = records(logdir)
+  assert len({record['returns'][0] for record in found.values()}) > 1
+  rated = {
+      path: score for path in checkpoints.kept(logdir / 'checkpoints')
+      if (score := checkpoints.score(path)) is not None}
+  assert checkpoints.best(rated)
+  for path, score in rated.items():
+    step = sum(checkpoints.read(path)['position']['updates'].values())
+    assert score == np.mean(found[step]['returns'])
+  # The run goes back to before that evaluation, and finds the same.
+  best = checkpoints.best(rated)
+  shutil.copytree(logdir, alone)
+  for path in checkpoints.kept(alone / 'checkpoints'):
+    if path.name != best.name:
+      shutil.rmtree(path)
+  trainer = build(alone, '--overlap', overlap)
+  trainer.phases(trainer.blocks[trainer.block])
+  trainer.settle()
+  trainer.evaluator.close()
+  trainer.keeper.close()
+  *_, again = records(alone).values()
+  assert again['returns'] == found[again['step']]['returns']
+  assert checkpoints.score(checkpoints.pick(alone, 'last')) == rated[best]
+
+
+def test_an_unfinished_one_leaves_nothing(tmp_path):
+  trainer = build(tmp_path, '--evaluation.source_episodes', '1000000')
+  trainer.evaluator.begin('source', 'test', {'step': 0})
+  assert trainer.evaluator.running and not trainer.evaluator.done
+  result = trainer.evaluator._result
+  begun = time.time()
+  trainer.evaluator.close()
+  assert time.time() - begun < 30
+  with pytest.raises(futures.CancelledError):
+    result.result()
+  trainer.logger.close()
+  trainer.keeper.close()
+  assert not (tmp_path / evaluations.NAME).exists()
+
+
+def test_a_simulator_that_fails_ends_the_run(tmp_path):
+  trainer = build(tmp_path)
+  learner, replay, _ = trainer.domains['source']
+  def make_env(seed):
+    raise ValueError('no such simulator')
+  trainer.domains['source'] = learner, replay, make_env
+  with pytest.raises(ValueError, match='no such simulator'):
+    trainer.run()
+  assert checkpoints.pick(tmp_path, 'last').name == 'ckpt-1'  # Of the prefill.
