@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from coworld_tf import cli, evaluate, seeds
-from dreamerv2_base import agent
+from dreamerv2_base import agent, logger
 from envs import driver, evaluation
 
 NAME = 'evaluations.jsonl'
@@ -92,7 +92,9 @@ class Evaluator:
       begun = time.time()
       result = evaluation.evaluate(
           make_env, make_policy, count, config.envs, self.seed)
-      return {**result, 'seconds': round(time.time() - begun, 3)}
+      result['seconds'] = round(time.time() - begun, 3)
+      return {**result, 'video': logger.encode(
+          f'{name}/episode', result['video'])}
     self._result = self._pool.submit(work)
     fill = self.logger.leave_open(**position)
     self._record = lambda result: self._keep(

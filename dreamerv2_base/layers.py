@@ -76,12 +76,26 @@ class LayerNorm(tf.Module):
 
   def __call__(self, x):
     """Returns the normalized tensor in the type of the input."""
-    y = tf.cast(x, tf.float32)
-    y -= tf.reduce_mean(y, -1, keepdims=True)
-    # Not y ** 2, whose gradient is a slow power of 1.
-    var = tf.reduce_mean(tf.square(y), -1, keepdims=True)
-    y = y * tf.math.rsqrt(var + 1e-3) * self.scale + self.offset
+    y = normalized(tf.cast(x, tf.float32)) * self.scale + self.offset
     return tf.cast(y, x.dtype)
+
+
+@tf.custom_gradient
+def normalized(x):
+  """Brings the last axis to mean 0 and variance 1.
+
+  Its gradient keeps the result alone, and takes half the passes that
+  differentiation of the formula does.
+  """
+  x -= tf.reduce_mean(x, -1, keepdims=True)
+  variance = tf.reduce_mean(tf.square(x), -1, keepdims=True)
+  scale = tf.math.rsqrt(variance + 1e-3)
+  y = x * scale
+  def gradient(upstream):
+    mean = tf.reduce_mean(upstream, -1, keepdims=True)
+    slope = tf.reduce_mean(upstream * y, -1, keepdims=True)
+    return scale * (upstream - mean - y * slope)
+  return y, gradient
 
 
 class Conv(tf.Module):

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import sys
+import typing
 
 import imageio.v3 as imageio
 import numpy as np
@@ -60,7 +61,7 @@ class Logger:
     Raises:
       ValueError: another shape.
     """
-    self._videos[name] = _pixels(name, video)
+    self._videos[name] = encode(name, video)
 
   def pending(self):
     """Returns the numbers that the next `write` will report, by name."""
@@ -103,18 +104,18 @@ class Logger:
       step, **fields: as for `write`.
 
     Returns:
-      Function `fill(scalars, videos, **fields)` that writes these by name,
-      what was collected before the call of `leave_open`, and then what has
-      waited.
+      Function `fill(scalars, gifs, **fields)` that writes these by name, the
+      second as of `encode`, what was collected before the call of
+      `leave_open`, and then what has waited.
     """
     assert self._waiting is None, 'one entry can be open at a time'
     self._waiting = []
     self.write(step, **fields)
-    def fill(scalars, videos, **more):
+    def fill(scalars, gifs, **more):
       _, _, before, shown = self._waiting[0]
-      shown = {**shown, **{k: _pixels(k, x) for k, x in videos.items()}}
       self._waiting[0] = (
-          int(step), {**fields, **more}, {**before, **scalars}, shown)
+          int(step), {**fields, **more}, {**before, **scalars},
+          {**shown, **gifs})
       self._write_waiting()
     return fill
 
@@ -135,13 +136,10 @@ class Logger:
       record.update({name: _short(x) for name, x in scalars.items()})
       with self._metrics.open('a', encoding='utf-8') as file:
         file.write(json.dumps(record, allow_nan=False) + '\n')
-    data = {name: _gif(x) for name, x in videos.items()}
-    for name, gif in data.items():
-      self._save(f'videos/{_stem(name)}-{step}.gif', gif)
+    for name, gif in videos.items():
+      self._save(f'videos/{_stem(name)}-{step}.gif', gif.data)
     if self._tensorboard:
-      self._tensorboard.write(step, scalars, {
-          name: (*videos[name].shape[1:3], gif)
-          for name, gif in data.items()})
+      self._tensorboard.write(step, scalars, videos)
 
   def _save(self, name, data):
     path = self._logdir / name
@@ -161,7 +159,7 @@ class TensorBoard:
     self._writer = tf.summary.create_file_writer(str(logdir))
 
   def write(self, step, scalars, videos):
-    """Writes scalars by name and (height, width, GIF) by name."""
+    """Writes scalars and GIFs by name."""
     with self._writer.as_default(step):
       for name, value in scalars.items():
         self._tf.summary.scalar(name, value)
@@ -241,22 +239,29 @@ def _stem(name):
   return re.sub(r'[^\w.-]', '_', name)
 
 
-def _pixels(name, array):
-  """Contiguous uint8 pixels with three channels."""
-  array = np.asarray(array)
+class Gif(typing.NamedTuple):
+  """An encoded video."""
+  height: int
+  width: int
+  data: bytes
+
+
+def encode(name, video):
+  """Encodes a video, which takes a second for some hundred frames.
+
+  Args, Raises: as for `Logger.video`.
+  """
+  array = np.asarray(video)
   if array.ndim != 4 or array.shape[-1] not in (1, 3) or not array.size:
     raise ValueError(
         f"'{name}' must be [T, H, W, C] with 1 or 3 channels, "
         f'got shape {array.shape}')
   if array.dtype != np.uint8:
     array = np.rint(255 * np.clip(array.astype(np.float32), 0, 1))
-  return np.array(
+  pixels = np.array(
       np.broadcast_to(array, (*array.shape[:-1], 3)), np.uint8)
-
-
-def _gif(video):
   stream = io.BytesIO()
   imageio.imwrite(
-      stream, video, extension='.gif', plugin='pillow', loop=0,
+      stream, pixels, extension='.gif', plugin='pillow', loop=0,
       duration=1000 / FPS)
-  return stream.getvalue()
+  return Gif(*pixels.shape[1:3], stream.getvalue())

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks import floor, train_step
-from benchmarks import train_step_contender as contender
+from benchmarks import floor
+from benchmarks.train_step import __main__ as train_step
+from benchmarks.train_step import contender
 from dreamerv2_base import flags
 
 # One embedding pixel, a GRU of 3, two classes and a horizon of 2.

@@ -7,11 +7,17 @@ import types
 import pytest
 import tensorflow as tf
 
-from benchmarks import official, replay, train_step, turns
-from benchmarks import train_step_components as components
-from benchmarks import train_step_contender as contender
-from benchmarks import train_step_scaling as scaling
-from benchmarks import train_step_updates as updates
+from benchmarks import official, replay
+from benchmarks.train_step import (
+  __main__ as train_step,
+)
+from benchmarks.train_step import (
+  components,
+  contender,
+  scaling,
+  turns,
+  updates,
+)
 from dreamerv2_base import flags
 
 ARGS = types.SimpleNamespace(contenders=None, rounds=2, updates=1)

@@ -50,6 +50,28 @@ def test_dense_maps_the_last_axis():
       layer(tf.constant(x)), x @ layer.kernel.numpy() + [1, 2], 1e-4, 1e-6)
 
 
+@pytest.mark.parametrize('mode', [None, False, True])
+def test_layer_norm_and_its_gradient(mode):
+  def plain(x):
+    mean, var = tf.nn.moments(x, [-1], keepdims=True)
+    return (x - mean) / tf.sqrt(var + 1e-3)
+  # A row without variance, and rows far from zero.
+  x = draw(3, 4, 7) * np.array([[[0.0]], [[0.1]], [[5.0]]], 'f4') + 3
+  slope = np.random.default_rng(1).normal(size=x.shape)
+  def differentiate(function, x):
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      y = function(x)
+      value = tf.reduce_sum(tf.cast(slope, x.dtype) * y)
+    return y, tape.gradient(value, x)
+  expected = differentiate(plain, tf.constant(x, tf.float64))
+  step = lambda x: differentiate(layers.normalized, x)
+  if mode is not None:
+    step = tf.function(step, jit_compile=mode)
+  for left, right in zip(step(tf.constant(x)), expected, strict=True):
+    np.testing.assert_allclose(left, right, 1e-4, 1e-4)
+
+
 def test_low_precision_keeps_float32_weights():
   layer = layers.Conv(3, 2, 4, layers.Init(0, tf.bfloat16))
   assert layer(tf.constant(draw(1, 8, 8, 3))).dtype == tf.bfloat16

@@ -57,7 +57,8 @@ def test_what_is_written_waits_for_an_open_entry(plain, tmp_path, filled):
   assert not (tmp_path / 'run' / 'metrics.jsonl').exists()
   assert plain.pending() == {'loss': [3.0]}  # Not of the line that waits.
   if filled:
-    fill({'return': 7.0}, {'episode': moving_square()})
+    fill({'return': 7.0}, {
+        'episode': logger.encode('episode', moving_square())})
     plain.write(7)
   plain.close()
   known = {'return': 7.0} if filled else {}

@@ -1,6 +1,6 @@
 """A contender of benchmarks.train_step: a process that works when told.
 
-  python -m benchmarks.train_step_contender dreamerv2 --configs small
+  python -m benchmarks.train_step.contender dreamerv2 --configs small
 
 Each line of its input, such as ["update", 2], names a step and how often to
 make it. It answers with a line of JSON: seconds of processors and of the clock
@@ -22,7 +22,7 @@ from coworld_tf import cli
 from dreamerv2_base import flags, precision
 from dreamerv2_base import replay as stored
 
-CONFIGS = pathlib.Path(__file__).resolve().parents[1] / 'configs'
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 IMAGES = gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
 ACTIONS = gymnasium.spaces.Box(-1, 1, (6,), np.float32)
 
@@ -30,7 +30,7 @@ ACTIONS = gymnasium.spaces.Box(-1, 1, (6,), np.float32)
 def main(argv=None):
   """Runs the command line; returns the exit status."""
   parser = argparse.ArgumentParser(
-      prog='python -m benchmarks.train_step_contender', allow_abbrev=False,
+      prog='python -m benchmarks.train_step.contender', allow_abbrev=False,
       description=__doc__.split('\n')[0])
   add = parser.add_argument
   add('--data', type=pathlib.Path, help='dataset to sample from, else noise')
@@ -184,20 +184,20 @@ def products(config, batches, sources):
 
 
 def our_parts(config, batches, sources):
-  """Returns the parts of our agent's update, see train_step_parts."""
-  from benchmarks import train_step_parts
+  """Returns the parts of our agent's update, see parts.py."""
+  from benchmarks.train_step import parts
   learner, = make_agents(config, 1)
-  return train_step_parts.ours(learner, batches())
+  return parts.ours(learner, batches())
 
 
 def official_parts(config, batches, sources):
   """Returns the parts of the official agent's update."""
   modules, common = official.load()
-  from benchmarks import train_step_parts
+  from benchmarks.train_step import parts
   learner = modules.Agent(
       official.config(common, config), {'image': IMAGES},
       {'action': ACTIONS}, 0)
-  return train_step_parts.theirs(learner, batches())
+  return parts.theirs(learner, batches())
 
 
 # Kind -> function of configuration, batches and number of sources that gives

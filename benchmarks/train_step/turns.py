@@ -1,4 +1,4 @@
-"""Processes of benchmarks.train_step_contender that take turns.
+"""Processes of benchmarks.train_step.contender that take turns.
 
 All stay resident and one works at a time, so that what else the machine does
 slows them alike, and ratios are taken within each round.
@@ -26,12 +26,12 @@ class Contender(contextlib.AbstractContextManager):
     """Starts it.
 
     Args:
-      argv: its arguments, see train_step_contender.
+      argv: its arguments, see contender.py.
     """
     self.argv = argv
     self._log = tempfile.TemporaryFile('w+')
     self._process = subprocess.Popen(
-        [sys.executable, '-m', 'benchmarks.train_step_contender', *argv],
+        [sys.executable, '-m', 'benchmarks.train_step.contender', *argv],
         cwd=experiments.ROOT, text=True, stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=self._log, start_new_session=True,
         env={**environment(argv), 'TF_CPP_MIN_LOG_LEVEL': '3'})
@@ -66,7 +66,7 @@ def command(kind, flags, settings, options=()):
   """Returns the arguments of a contender.
 
   Args:
-    kind: what it does, see train_step_contender.KINDS.
+    kind: what it does, see contender.KINDS.
     flags: arguments of train.py that make its size.
     settings: further ones as {key: value}; float32 and compiled by default.
     options: its own.

@@ -16,19 +16,12 @@ import pathlib
 import sys
 import tempfile
 
-from benchmarks import (
-  machine,
-  official,
-  train_step_components,
-  train_step_plots,
-  train_step_scaling,
-  train_step_updates,
-  turns,
-)
+from benchmarks import machine, official
+from benchmarks.train_step import components, plots, scaling, turns, updates
 from coworld_tf import cli
 from dreamerv2_base import files, logger
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS, PLOT = ROOT / 'benchmarks' / 'results', ROOT / 'docs' / 'speed.png'
 # Arguments of train.py; the last is for tests.
 SIZES = {
@@ -36,12 +29,12 @@ SIZES = {
     'dmc_vision': '--dataset.batch 16 --rssm.deter 200 --rssm.hidden 200',
     'paper': '',
     'debug': '--configs debug'}
-CONTENDERS = train_step_updates.CONTENDERS
+CONTENDERS = updates.CONTENDERS
 # What is measured, by the stem of its file.
 SUBJECTS = {
-    'train_step': train_step_updates,
-    'train_step_components': train_step_components,
-    'train_step_scaling': train_step_scaling}
+    'train_step': updates,
+    'train_step_components': components,
+    'train_step_scaling': scaling}
 
 
 def main(argv=None):
@@ -69,7 +62,7 @@ def main(argv=None):
     with files.replacing(args.out / f'{args.subject}.json') as temporary:
       temporary.write_text(json.dumps(found, indent=2) + '\n')
   show(args.subject, found, args.sizes)
-  train_step_plots.draw(
+  plots.draw(
       results['train_step'], results['train_step_scaling'],
       PLOT if args.out == RESULTS else args.out / PLOT.name)
   return 0
@@ -125,7 +118,7 @@ def check(args):
     raise ValueError('--sizes debug: is for tests, name a folder by --out')
   if args.subject == 'train_step_components' or any(
       args.subject == 'train_step'
-      and 'official' in train_step_updates.names(size, args)
+      and 'official' in updates.names(size, args)
       for size in args.sizes):
     official.folder()
   args.out.mkdir(parents=True, exist_ok=True)

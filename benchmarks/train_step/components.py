@@ -2,7 +2,7 @@
 
 import contextlib
 
-from benchmarks import turns
+from benchmarks.train_step import turns
 from dreamerv2_base import progress
 
 PARTS = 'encoder', 'observe', 'decoder', 'imagine', 'returns', 'critic'

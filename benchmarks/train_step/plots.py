@@ -5,7 +5,7 @@ import math
 import matplotlib
 from matplotlib import figure
 
-from benchmarks import train_step_scaling, train_step_updates
+from benchmarks.train_step import scaling, updates
 from coworld_tf.analysis import plots
 from dreamerv2_base import files
 
@@ -13,18 +13,18 @@ COLORS = {'official': '#9a9a9a', 'float32': '#3b6fb6', 'bfloat16': '#dd8452'}
 COLUMNS = 3
 
 
-def draw(updates, scaling, out_path):
+def draw(by_size, growths, out_path):
   """Draws contenders by size and growth along each axis.
 
   Args:
-    updates: {size: results of train_step_updates}.
-    scaling: {size: results of train_step_scaling}.
+    by_size: {size: what updates.measure gives}.
+    growths: {size: what scaling.measure gives}.
     out_path: the PNG file to write.
   """
   panels = [
-      (bars, size, found) for size, found in updates.items()] + [
-      (growth, f'{size}: {train_step_scaling.NAMES[axis]}', entry)
-      for size, found in scaling.items()
+      (bars, size, found) for size, found in by_size.items()] + [
+      (growth, f'{size}: {scaling.NAMES[axis]}', entry)
+      for size, found in growths.items()
       for axis, entry in found['axes'].items()]
   if not panels:
     return
@@ -43,7 +43,7 @@ def draw(updates, scaling, out_path):
 
 def bars(ax, found):
   """Seconds per update of each contender, floors as lines."""
-  floors = train_step_updates.FLOORS
+  floors = updates.FLOORS
   rows = {
       name: row for name, row in found['rows'].items() if name not in floors}
   for index, (name, row) in enumerate(rows.items()):

@@ -12,7 +12,7 @@ SEED = 0, 0
 
 
 def ours(learner, batch):
-  """Returns the steps of our agent, see train_step_contender.KINDS."""
+  """Returns the steps of our agent, see contender.KINDS."""
   seed, wm, ac = tf.constant(SEED), learner.wm, learner.ac
   config = learner.config
   imagine = lambda post: wm.imagine(

@@ -3,12 +3,13 @@
 import math
 import operator
 
-from benchmarks import floor, turns
-from benchmarks.train_step_contender import ACTIONS, CONFIGS
+from benchmarks import floor
+from benchmarks.train_step import turns
+from benchmarks.train_step.contender import ACTIONS, CONFIGS
 from dreamerv2_base import flags
 
 LOW = {'precision': 'bfloat16'}
-# Kind of process, see train_step_contender, and settings of its own.
+# Kind of process, see contender.py, and settings of its own.
 CONTENDERS = {
     'official': ('official', {}),
     'dreamerv2': ('dreamerv2', {}),

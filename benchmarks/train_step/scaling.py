@@ -10,8 +10,9 @@ import math
 import pathlib
 import tempfile
 
-from benchmarks import replay, turns
-from benchmarks.train_step_contender import CONFIGS
+from benchmarks import replay
+from benchmarks.train_step import turns
+from benchmarks.train_step.contender import CONFIGS
 from dreamerv2_base import flags
 
 # Multiples of the size's own setting.
