@@ -252,6 +252,7 @@ def _harm(path, start, rng, append=False):
     data[rng.randrange(start, len(data))] ^= 1 << rng.randrange(8)
   else:
     del data[rng.randrange(start, len(data)):]
+  path.unlink()  # Another checkpoint may share the bytes.
   path.write_bytes(data)
   return {path: before}
 

@@ -10,10 +10,10 @@ Short blocks have too many evaluations and checkpoints. So the seconds of a
 block are brought to the paper's proportions, of a block of 1,000 updates:
 those of updates, data, environment and the rest grow with the number of
 updates, and there is a checkpoint before the evaluation and one every two
-minutes. An evaluation beside updates ends long before the block, and so takes
-what it takes here; one that is waited for (--overlap none) grows with the
-number of agent steps in its episodes. Writes benchmarks/results/shares.json,
-by size and precision.
+minutes. An evaluation beside updates ends long before the block, and so
+takes what it takes here, though it slows a larger part of a short block; one
+that is waited for (--overlap none) grows with the number of agent steps in its
+episodes. Writes benchmarks/results/shares.json, by size and precision.
 """
 
 import argparse
@@ -159,7 +159,8 @@ def judge(measured, phase, updates, steps=None):
   """Brings the seconds of a block to the paper's proportions.
 
   Args:
-    measured: seconds by kind, with a checkpoint and an evaluation.
+    measured: seconds by kind, with an evaluation and a checkpoint, or two if
+      the evaluation was waited for.
     phase: of the block.
     updates: that it made.
     steps: agent steps of an evaluated episode, if that was waited for.
@@ -174,8 +175,9 @@ def judge(measured, phase, updates, steps=None):
   if steps:
     scaled['evaluation'] *= paper / here * STEPS / steps
   scaled['checkpoint'] = 0.0
-  count = 1 + sum(scaled.values()) / EVERY
-  scaled['checkpoint'] = measured['checkpoint'] * count
+  made = 2 if steps else 1
+  count = made + sum(scaled.values()) / EVERY
+  scaled['checkpoint'] = measured['checkpoint'] / made * count
   found = shares.fractions(scaled)
   rounded = lambda x, digits: {k: round(v, digits) for k, v in x.items()}
   return {

@@ -1,8 +1,12 @@
 """Collects the data of a source: its simulator, agent and replay."""
 
+import logging
+
 from coworld_tf import seeds
 from dreamerv2_base import agent
 from envs import driver
+
+LOG = logging.getLogger(__name__)
 
 
 class Collector:
@@ -45,6 +49,14 @@ class Collector:
       self._begin(lambda number: agent.AgentPolicy(
           self.twin or self.agent, self._seed(seeds.ACTING, number), 'train'))
     self.driver(self.policy, steps=1)
+
+  def go_back(self, count):
+    """Forgets episodes after the first ones, which a checkpoint knows."""
+    self.replay.cut(count)
+    if self.replay.total_episodes < count:
+      LOG.warning(
+          'warning: %s: %d of the %d episodes that the checkpoint knows are '
+          'gone', self.name, count - self.replay.total_episodes, count)
 
   def cut(self):
     """Ends the running episode, if there is one, and stores it."""

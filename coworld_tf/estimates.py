@@ -196,7 +196,7 @@ def times(records, length, envs):
 
 
 def seconds(config, length, known):
-  """Seconds of a run.
+  """Seconds of a run; fewer where evaluations beside updates slow none.
 
   Args:
     config: its configuration.

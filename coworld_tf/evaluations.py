@@ -29,17 +29,17 @@ class Evaluator:
   where it began, so that a run is the same however long it takes.
   """
 
-  def __init__(self, config, logdir, logger, domains):
+  def __init__(self, config, logdir, log, domains):
     """Prepares evaluations; close it in the end.
 
     Args:
       config: configuration, see configs/defaults.yaml.
       logdir: directory of the run.
-      logger: logger.Logger of the run.
+      log: logger.Logger of the run.
       domains: name -> agent, its replay.Replay, and function of a seed that
         gives a simulator; target, source or source_<index>.
     """
-    self.config, self.logdir, self.logger = config, logdir, logger
+    self.config, self.logdir, self.log = config, logdir, log
     self.domains = domains
     self.twins = {
         name: agent.Twin(learner) for name, (learner, *_) in domains.items()}
@@ -50,16 +50,17 @@ class Evaluator:
     self._unwanted = threading.Event()
 
   @property
-  def running(self):
-    """Whether episodes are run."""
-    return bool(self._result) and not self._result.done()
+  def pending(self):
+    """Whether something is to be finished."""
+    return self._result is not None
 
   @property
-  def done(self):
-    """Whether there is something to finish without waiting."""
-    return bool(self._result) and self._result.done()
+  def running(self):
+    """Whether that would take a while."""
+    return self.pending and not self._result.done()
 
-  def begin(self, domain, label, position, random=False, final=False):
+  def begin(
+      self, domain, label, position, judged, random=False, final=False):
     """Begins to run episodes in the simulator of a domain.
 
     Args:
@@ -67,6 +68,7 @@ class Evaluator:
       label: of the phase, for the log.
       position: where in the run this is, for the record and the log: a dict
         with the step.
+      judged: whether its return is that of the run's checkpoint.
       random: whether actions are random instead of the agent's.
       final: whether this is what the run is judged by.
     """
@@ -96,12 +98,14 @@ class Evaluator:
       return {**result, 'video': logger.encode(
           f'{name}/episode', result['video'])}
     self._result = self._pool.submit(work)
-    fill = self.logger.leave_open(**position)
-    self._record = lambda result: self._keep(
-        name, label, result, position, fill)
+    fill = self.log.leave_open(**position)
+    def record(result):
+      mean = self._keep(name, label, result, position, fill)
+      return mean if judged else None
+    self._record = record
 
   def finish(self):
-    """Waits for the episodes and records them; returns their mean return."""
+    """Waits for the episodes and records them; returns what is judged."""
     result, self._result = self._result, None
     return self._record(result.result())
 
@@ -121,7 +125,7 @@ class Evaluator:
     batch = replay.sample(
         **self.config.dataset, rng=np.random.default_rng(self.seed))
     batch = {key: tf.constant(value) for key, value in batch.items()}
-    self.logger.video(
+    self.log.video(
         f'{domain}/prediction', learner.report(batch)['image'].numpy())
 
   def _keep(self, name, label, result, position, fill):

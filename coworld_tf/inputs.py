@@ -242,12 +242,14 @@ def changed(before, now):
   """Returns the keys in which flat settings differ from those of a run.
 
   Keys that `before` lacks count as equal, and so does any precision where
-  `now` leaves it to the machine: the run keeps its own.
+  `now` leaves it to the machine: the run keeps its own. Evaluations may be
+  beside updates or not.
   """
   return [
       key for key, value in now.items()
       if key not in CHANGEABLE and before.get(key, value) != value
-      and (key, value) != ('precision', precision.AUTO)]
+      and (key, value) != ('precision', precision.AUTO)
+      and (key != 'overlap' or 'all' in (value, before[key]))]
 
 
 def continued(config, logdir):

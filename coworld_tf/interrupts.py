@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sys
 import threading
 
 SIGNALS = signal.SIGINT, signal.SIGTERM
@@ -27,6 +26,8 @@ def raised():
   """Within it, the signals raise `Stopped` wherever the program is."""
   received = []
   def handle(number, _):
+    if received:
+      _leave(number)
     received.append(number)
     _leave_later(number)
     raise Stopped(number)
@@ -43,14 +44,14 @@ def raised():
 
 @contextlib.contextmanager
 def delayed():
-  """Yields a list that the first signal is added to; the second raises.
+  """Yields a list that the first signal is added to, which raises at the end.
 
-  The first raises at the end.
+  The second ends the process.
   """
   received = []
   def handle(number, _):
     if received:
-      raise Stopped(number)
+      _leave(number)
     _leave_later(number)
     received.append(number)
   with _handled(handle):
@@ -71,9 +72,12 @@ def _handled(handle):
 
 def _leave_later(number):
   """Ends the process even if Python does not get a turn before."""
-  def leave():
-    print(FAREWELL, file=sys.stderr, flush=True)
-    os._exit(128 + number)
-  timer = threading.Timer(PATIENCE, leave)
+  timer = threading.Timer(PATIENCE, _leave, [number])
   timer.daemon = True
   timer.start()
+
+
+def _leave(number):
+  """Ends the process, though threads or libraries are at work."""
+  os.write(2, f'{FAREWELL}\n'.encode())
+  os._exit(128 + number)

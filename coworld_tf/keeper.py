@@ -126,16 +126,23 @@ class Keeper:
     Args:
       score: mean return of the policy that it holds.
     """
+    before = [*self._jobs]
     def rate():
+      for job in before:
+        job.result()  # Or another checkpoint would be the newest.
       last = max(self._kept, key=checkpoints.number)
-      facts = {**self._kept[last], 'return': score}
+      try:
+        facts = {**checkpoints.read(last), 'return': score}
+      except checkpoints.Damaged as error:
+        raise cli.Fault(
+            f'{error}; the same command goes back to the one before') from None
       with self._new() as (temporary, path):
         for file in last.iterdir():
           if file.name not in (checkpoints.FACTS, files.CHECKSUMS):
             _link(file, temporary / file.name)
         _write(temporary / checkpoints.FACTS, facts)
-      del self._kept[last]
-      self._kept[path] = facts
+      others = {x: y for x, y in self._kept.items() if x != last}
+      self._kept = {**others, path: facts}
       self._drop()
       return False
     self._jobs.append(self._pool.submit(rate))
@@ -150,7 +157,8 @@ class Keeper:
       Whether a checkpoint was saved.
 
     Raises:
-      cli.Fault: a variable is not finite; nothing is written.
+      cli.Fault: a variable is not finite, or the checkpoint to be rated is
+        damaged; nothing is written.
       OSError: it cannot be written; all others are as before.
     """
     saved = False

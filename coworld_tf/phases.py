@@ -35,9 +35,6 @@ class Phases:
   def __call__(self, block):
     """Does what is left of a block."""
     self.by_name[block.phase](block)
-    # An evaluation before a block is a part of it.
-    if block.phase not in ('evaluate_source', 'evaluate_target'):
-      self.trainer.tell_shares()
 
   def _collector(self, block):
     """The collector of a block; the simulators of others are closed."""

@@ -62,7 +62,7 @@ class Trainer:
     # Position: block of the schedule, units done in it, seconds of training.
     self.block, self.done, self.seconds = 0, 0, 0.0
     self.shares = shares.Shares(x.phase for x in blocks)
-    self.saved_done = 0  # Units done in this block at the last checkpoint.
+    self.saved_at = 0, 0  # Block and units at the last checkpoint.
     self.keeper = keeper.Keeper(logdir / 'checkpoints', learner, config)
     facts, pending = self.keeper.restore() or (None, {})
     if facts:
@@ -77,7 +77,6 @@ class Trainer:
     self.logger.resume(pending)
     self.evaluator = evaluations.Evaluator(
         config, logdir, self.logger, self.domains)
-    self.judged = False  # Whether by the evaluation that was begun last.
     self.phases = phases.Phases(self)
     self.saved = self.clock = time.time()
 
@@ -95,7 +94,7 @@ class Trainer:
           '--logdir, or go on with --resume force')
     position = facts['position']
     self.block, self.done = position['block'], position['done']
-    self.saved_done, self.seconds = self.done, position['seconds']
+    self.saved_at, self.seconds = (self.block, self.done), position['seconds']
     # Not so in a checkpoint of an earlier version or another schedule.
     if checkpoints.like(facts.get('shares'), self.shares.facts()):
       self.shares.resume(facts['shares'])
@@ -105,13 +104,7 @@ class Trainer:
           f"{self.block + 1}, where this configuration has "
           f"'{self._phase()}'; choose another --logdir")
     for collector in self.collectors:
-      count = facts['replays'][collector.name]['episodes']
-      collector.replay.cut(count)
-      if collector.replay.total_episodes < count:
-        LOG.warning(
-            'warning: %s: %d of the %d episodes that the checkpoint knows '
-            'are gone', collector.name,
-            count - collector.replay.total_episodes, count)
+      collector.go_back(facts['replays'][collector.name]['episodes'])
     if self._phase() == FINISHED:
       LOG.info('this run is finished')
     else:
@@ -143,23 +136,29 @@ class Trainer:
       interrupts.Stopped: as a signal wanted it, after a checkpoint if that
         was possible.
     """
-    try:
-      while self.block < len(self.blocks):
-        self.phases(self.blocks[self.block])
-        self.block, self.done, self.saved_done = self.block + 1, 0, 0
-        # Until an evaluation is over, its checkpoint stands before it.
-        if not self.evaluator.running or not self._makes_updates():
-          self.settle()
-          with interrupts.delayed():  # The block would be made again.
-            self.save()
-      self.settle()
-    finally:
-      self.evaluator.close()
-      self.keeper.close()
-      self.logger.close()
+    with contextlib.ExitStack() as stack:
       for collector in self.collectors:
-        collector.close()
-        collector.replay.close()
+        stack.callback(collector.replay.close)
+        stack.callback(collector.close)
+      for part in (self.logger, self.keeper, self.evaluator):
+        stack.callback(part.close)
+      while self.block < len(self.blocks):
+        self._run_block()
+      self.settle()
+
+  def _run_block(self):
+    self.phases(self.blocks[self.block])
+    # Until an evaluation is over, its checkpoint stands before it.
+    beside = self.evaluator.pending and self._may_be_beside()
+    if not beside:
+      self.settle()
+    # An evaluation before a block is a part of it.
+    if self._phase() not in ('evaluate_source', 'evaluate_target'):
+      self.tell_shares()
+    self.block, self.done = self.block + 1, 0
+    if not beside:
+      with interrupts.delayed():  # The block would be made again.
+        self.save()
 
   def save(self):
     """Writes a checkpoint, which is verified beside what comes next."""
@@ -174,19 +173,15 @@ class Trainer:
       self.keeper.save(
           {**self._facts(), 'dataset': self._dataset(),
            'shares': self.shares.facts()}, self.logger.pending())
-    self.saved_done, self.saved = self.done, time.time()
+    self.saved_at, self.saved = (self.block, self.done), time.time()
 
   def settle(self, wait=True):
-    """Ends what is done beside the updates: a checkpoint, an evaluation.
-
-    Args:
-      wait: for what is not over, or leave that as it is.
-    """
-    if self.evaluator.done or self.evaluator.running and wait:
+    """Ends a checkpoint and an evaluation, without `wait` if they are over."""
+    if self.evaluator.pending and (wait or not self.evaluator.running):
       with self.shares('evaluation'):
-        mean = self.evaluator.finish()
-      if self.judged:  # The newest checkpoint holds what was evaluated.
-        self.keeper.rate(mean)
+        score = self.evaluator.finish()
+      if score is not None:  # The newest checkpoint holds what was evaluated.
+        self.keeper.rate(score)
     with self.shares('checkpoint'):
       if self.keeper.settle(wait):
         for collector in self.collectors:
@@ -222,13 +217,17 @@ class Trainer:
           self.save()
         if signals:
           self.keeper.settle()
-          LOG.info(
-              '%s: %d %ss since the last checkpoint will be made again',
-              self.label(), self.done - self.saved_done, unit)
+          self._tell_lost(unit)
           break
     # The next block must not report the updates of this one.
     if self.logger.pending():
       self.write()
+
+  def _tell_lost(self, unit):
+    block, done = self.saved_at
+    lost = (f'{self.done - done} {unit}s since the last checkpoint'
+            if block == self.block else f'all since block {block + 1}')
+    LOG.info('%s: %s will be made again', self.label(), lost)
 
   def tell_shares(self):
     """Logs what the time since the last call was spent on, by shares."""
@@ -262,12 +261,11 @@ class Trainer:
         'step': self.step, 'phase': self._phase(), **self.counts(),
         'source_episodes': sum(
             x.replay.total_episodes for x in self.collectors)}
-    self.judged = 'random' not in kind and (
+    judged = 'random' not in kind and (
         domain == ('target' if self.target else 'source'))
+    self.settle()  # What went wrong is told before what may take long.
     with self.shares('evaluation'):
-      self.evaluator.begin(domain, self.label(), position, **kind)
-    if self.config.overlap == 'none' or not self._makes_updates(1):
-      self.settle()
+      self.evaluator.begin(domain, self.label(), position, judged, **kind)
 
   def _facts(self):
     """Where the run stands, for its checkpoint."""
@@ -290,9 +288,10 @@ class Trainer:
     return {name: int(agent.updates)
             for name, (agent, *_) in self.domains.items()}
 
-  def _makes_updates(self, ahead=0):
-    """Whether an evaluation can be beside the next phase, or one ahead."""
-    return not self._phase(ahead).startswith(('evaluate', FINISHED))
+  def _may_be_beside(self):
+    """Whether the next block can be made during an evaluation."""
+    return self.config.overlap != 'none' and not (
+        self._phase(1).startswith(('evaluate', FINISHED)))
 
   def _phase(self, ahead=0):
     return next((x.phase for x in self.blocks[self.block + ahead:]), FINISHED)

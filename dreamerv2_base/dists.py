@@ -30,7 +30,8 @@ def choose(probs, noise):
   """Draws one-hot classes by inversion.
 
   Takes one random number for all classes, where Gumbel noise takes one for
-  each, and no logarithms.
+  each, and no logarithms. GPUs that multiply in TF32 round the probabilities
+  to eleven binary digits.
 
   Args:
     probs: probabilities [..., C], float32.

@@ -84,8 +84,8 @@ class LayerNorm(tf.Module):
 def normalized(x):
   """Brings the last axis to mean 0 and variance 1.
 
-  Its gradient keeps the result alone, and takes half the passes that
-  differentiation of the formula does.
+  Its gradient keeps the result and a scale for each row, and takes half the
+  passes that differentiation of the formula does.
   """
   x -= tf.reduce_mean(x, -1, keepdims=True)
   variance = tf.reduce_mean(tf.square(x), -1, keepdims=True)

@@ -8,7 +8,8 @@ from concurrent import futures
 import numpy as np
 import pytest
 
-from coworld_tf import checkpoints, evaluations
+from coworld_tf import checkpoints, cli, evaluations, keeper
+from dreamerv2_base import logger
 from tests import runs
 
 
@@ -54,8 +55,8 @@ def test_a_checkpoint_has_the_return_of_its_own_policy(tmp_path, overlap):
 
 def test_an_unfinished_one_leaves_nothing(tmp_path):
   trainer = build(tmp_path, '--evaluation.source_episodes', '1000000')
-  trainer.evaluator.begin('source', 'test', {'step': 0})
-  assert trainer.evaluator.running and not trainer.evaluator.done
+  trainer.evaluator.begin('source', 'test', {'step': 0}, judged=True)
+  assert trainer.evaluator.running
   result = trainer.evaluator._result
   begun = time.time()
   trainer.evaluator.close()
@@ -76,3 +77,29 @@ def test_a_simulator_that_fails_ends_the_run(tmp_path):
   with pytest.raises(ValueError, match='no such simulator'):
     trainer.run()
   assert checkpoints.pick(tmp_path, 'last').name == 'ckpt-1'  # Of the prefill.
+
+
+def test_waiting_belongs_to_the_block_beside(tmp_path):
+  trainer = build(tmp_path, '--evaluation.source_episodes', '150')
+  trainer.run()
+  lines = logger.read_metrics(tmp_path / 'metrics.jsonl')
+  steps = [line['step'] for line in lines]
+  assert steps == sorted(steps)  # Those of updates have waited.
+  waited = {
+      phase: x['evaluation'] for phase, x in trainer.shares.phases.items()}
+  assert waited['source'] > 2 * waited['evaluate_final']
+
+
+def test_a_checkpoint_that_fails_ends_the_run(tmp_path, monkeypatch):
+  check, calls = keeper.check_finite, []
+  def third_is_not_finite(prefix):
+    calls.append(prefix)
+    if len(calls) == 3:
+      raise cli.Fault('not finite')
+    check(prefix)
+  monkeypatch.setattr(keeper, 'check_finite', third_is_not_finite)
+  with pytest.raises(cli.Fault, match='not finite'):
+    build(tmp_path).run()
+  paths = [path.name for path in (tmp_path / 'checkpoints').glob('ckpt*')]
+  assert len(paths) == 2 and not any('tmp' in name for name in paths)
+  build(tmp_path).run()  # Goes back to the last.

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
-from coworld_tf import experiments
+import pytest
+
+from coworld_tf import experiments, interrupts
 
 # As an extension in C does in which a function in Python is called.
 CODE = """
@@ -48,3 +50,23 @@ def test_delayed_until_something_is_done():
       capture_output=True, timeout=60)
   assert process.stderr.startswith('saved: Traceback')
   assert process.stderr.endswith('.Stopped: SIGTERM\n')
+
+
+@pytest.mark.parametrize('name', ['raised', 'delayed'])
+def test_the_second_ends_the_process_whatever_it_does(name):
+  code = f"""
+import os, signal, threading
+from coworld_tf import interrupts
+threading.Thread(target=threading.Event().wait).start()
+with interrupts.{name}():
+  for _ in range(2):
+    try:
+      os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+      pass
+"""
+  process = subprocess.run(
+      [sys.executable, '-c', code], cwd=experiments.ROOT, text=True,
+      capture_output=True, timeout=20)
+  assert process.returncode == 128 + 15
+  assert process.stderr == f'{interrupts.FAREWELL}\n'

@@ -136,6 +136,32 @@ def test_settled_when_over_or_wanted(make, tmp_path, monkeypatch):
   assert names(tmp_path) == ['ckpt-1'] and len(made.last()) == 1
 
 
+def test_no_other_checkpoint_gets_the_return_of_one_that_failed(
+    make, tmp_path):
+  made = make()
+  save(made, {'position': 1}, {})
+  made.variables.learner.weights.assign([0, np.nan, 0])
+  made.save({'position': 2}, {})
+  made.rate(5.0)
+  for _ in range(2):
+    with pytest.raises(cli.Fault, match='learner/weights not finite'):
+      made.settle()
+  assert names(tmp_path) == ['ckpt-1']
+  assert checkpoints.score(tmp_path / 'checkpoints' / 'ckpt-1') is None
+
+
+def test_damage_is_not_covered_up_by_a_return(make, tmp_path):
+  made = make()
+  write(made, [None, None])
+  path = tmp_path / 'checkpoints' / 'ckpt-2' / 'variables.index'
+  path.write_bytes(b'?' + path.read_bytes()[1:])
+  made.rate(5.0)
+  with pytest.raises(cli.Fault, match='ckpt-2/variables.index: damaged'):
+    made.settle()
+  assert names(tmp_path) == ['ckpt-1', 'ckpt-2']
+  assert restored(make()) == 1
+
+
 def test_limit_of_files(make, tmp_path):
   made = make(Learner(10_000))
   limits = resource.getrlimit(resource.RLIMIT_FSIZE)

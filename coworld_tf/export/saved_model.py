@@ -100,11 +100,13 @@ def evaluation(config, logdir, checkpoint, updates):
     if (name, found.get('updates')) == (checkpoint.name, updates):
       return found
   domain = 'target' if inputs.target_tasks(config) else 'source'
-  size = checkpoints.read(checkpoint)['logs'][evaluations.NAME]
-  path = logdir / evaluations.NAME
-  lines = path.read_bytes()[:size].splitlines() if size else []
+  facts, path = checkpoints.read(checkpoint), logdir / evaluations.NAME
+  data = path.read_bytes() if path.exists() else b''
+  size = facts['logs'][evaluations.NAME]
+  if facts['return'] is not None:  # By the evaluation that followed.
+    size = data.find(b'\n', size) + 1
   records = [
-      record for record in map(json.loads, lines)
+      record for record in map(json.loads, data[:size].splitlines())
       if record['policy'] == domain]
   if records and records[-1][f'{domain}_updates'] == updates:
     return records[-1]
