@@ -37,12 +37,10 @@ def run(argv):
     inputs.check_logdir(config, logdir)
     config = inputs.continued(config, logdir)
     # Within TensorFlow, what a signal raises becomes an error of the input.
-    with interrupts.delayed() as signals:
+    with interrupts.delayed():
       methods = load_tensorflow()
       config = precision.settled(config)
       trainer = methods.build(config, logdir, target_replay)
-    if signals:
-      raise interrupts.Stopped(signals[0])
     # Last, so that a command that could not start can be corrected.
     configs.save(config, logdir / 'config.yaml')
   ends = replay.TooShort, cli.Fault, worker.WorkerError

@@ -175,9 +175,9 @@ def judge(measured, phase, updates, steps=None):
   if steps:
     scaled['evaluation'] *= paper / here * STEPS / steps
   scaled['checkpoint'] = 0.0
-  made = 2 if steps else 1
-  count = made + sum(scaled.values()) / EVERY
-  scaled['checkpoint'] = measured['checkpoint'] / made * count
+  written = 2 if steps else 1
+  count = written + sum(scaled.values()) / EVERY
+  scaled['checkpoint'] = measured['checkpoint'] / written * count
   found = shares.fractions(scaled)
   rounded = lambda x, digits: {k: round(v, digits) for k, v in x.items()}
   return {

@@ -4,10 +4,10 @@ A short run has the networks and batches of the real one, a few updates of each
 phase and short episodes. The seconds in its log tell the time of an update,
 together with the agent steps that go with it in a simulator. Of its
 evaluations the long one tells the time of a step in all their simulators, and
-the short one that of starting them. Not counted: checkpoints, and datasets
-beyond the training of their agent. A sequence of the Fisher information counts
-as an update. What is begun counts whole, except that an agent that is finished
-only has to be copied.
+the short one that of starting them. Not counted: checkpoints, videos, and
+datasets beyond the training of their agent. A sequence of the Fisher
+information counts as an update. What is begun counts whole, except that an
+agent that is finished only has to be copied.
 """
 
 import json
@@ -196,7 +196,7 @@ def times(records, length, envs):
 
 
 def seconds(config, length, known):
-  """Seconds of a run; fewer where evaluations beside updates slow none.
+  """Seconds of a run, as if evaluations were waited for.
 
   Args:
     config: its configuration.

@@ -46,7 +46,7 @@ def raised():
 def delayed():
   """Yields a list that the first signal is added to, which raises at the end.
 
-  The second ends the process.
+  The second ends the process, also after that.
   """
   received = []
   def handle(number, _):
@@ -57,6 +57,8 @@ def delayed():
   with _handled(handle):
     yield received
   if received:
+    for number in SIGNALS:
+      signal.signal(number, lambda number, _: _leave(number))
     raise Stopped(received[0])
 
 
@@ -79,5 +81,7 @@ def _leave_later(number):
 
 def _leave(number):
   """Ends the process, though threads or libraries are at work."""
-  os.write(2, f'{FAREWELL}\n'.encode())
-  os._exit(128 + number)
+  try:
+    os.write(2, f'{FAREWELL}\n'.encode())
+  finally:  # Whoever reads that may have ended before.
+    os._exit(128 + number)

@@ -55,6 +55,8 @@ class Trainer:
     self.config, self.logdir, self.blocks = config, logdir, blocks
     self.learner, self.collectors = learner, collectors
     self.target, self.target_replay = learner.target, target_replay
+    # What tells the offline data from others, wherever they are.
+    self.dataset = target_replay.stats if target_replay else {}
     self.domains = {x.name: (x.agent, x.replay, x.make_env)
                     for x in collectors}
     if self.target:
@@ -86,7 +88,7 @@ class Trainer:
       raise ValueError(
           f'{self.keeper.directory}: the newest checkpoint does not say where '
           'the run stands; choose another --logdir')
-    if facts.get('dataset', self._dataset()) != self._dataset() and (
+    if facts.get('dataset', self.dataset) != self.dataset and (
         self.config.resume != 'force'):
       raise ValueError(
           f'offline_dir: {self.config.offline_dir} holds other episodes than '
@@ -153,12 +155,15 @@ class Trainer:
     if not beside:
       self.settle()
     # An evaluation before a block is a part of it.
-    if self._phase() not in ('evaluate_source', 'evaluate_target'):
+    if self._phase(1) == FINISHED or not self._phase().startswith('evaluate'):
       self.tell_shares()
     self.block, self.done = self.block + 1, 0
     if not beside:
-      with interrupts.delayed():  # The block would be made again.
+      # Or the block would be made again.
+      with interrupts.delayed() as signals:
         self.save()
+        if signals:
+          self.keeper.settle()
 
   def save(self):
     """Writes a checkpoint, which is verified beside what comes next."""
@@ -171,7 +176,7 @@ class Trainer:
         if path.exists():
           files.sync(path)
       self.keeper.save(
-          {**self._facts(), 'dataset': self._dataset(),
+          {**self._facts(), 'dataset': self.dataset,
            'shares': self.shares.facts()}, self.logger.pending())
     self.saved_at, self.saved = (self.block, self.done), time.time()
 
@@ -263,7 +268,8 @@ class Trainer:
             x.replay.total_episodes for x in self.collectors)}
     judged = 'random' not in kind and (
         domain == ('target' if self.target else 'source'))
-    self.settle()  # What went wrong is told before what may take long.
+    if self.config.overlap == 'none':
+      self.settle()
     with self.shares('evaluation'):
       self.evaluator.begin(domain, self.label(), position, judged, **kind)
 
@@ -279,10 +285,6 @@ class Trainer:
         'replays': {x.name: {
             'episodes': x.replay.total_episodes,
             'first_shard': x.replay.first_shard} for x in self.collectors}}
-
-  def _dataset(self):
-    """What tells the offline data from others, wherever they are."""
-    return self.target_replay.stats if self.target_replay else {}
 
   def _updates(self):
     return {name: int(agent.updates)

@@ -52,21 +52,29 @@ def test_delayed_until_something_is_done():
   assert process.stderr.endswith('.Stopped: SIGTERM\n')
 
 
-@pytest.mark.parametrize('name', ['raised', 'delayed'])
-def test_the_second_ends_the_process_whatever_it_does(name):
-  code = f"""
+SECOND = """
 import os, signal, threading
 from coworld_tf import interrupts
 threading.Thread(target=threading.Event().wait).start()
-with interrupts.{name}():
-  for _ in range(2):
-    try:
-      os.kill(os.getpid(), signal.SIGTERM)
-    except KeyboardInterrupt:
-      pass
+kill = lambda: os.kill(os.getpid(), signal.SIGTERM)
+with interrupts.raised():
+  try:
+    with interrupts.{}():
+      kill()
+      {}
+  finally:
+    kill()
 """
+
+
+@pytest.mark.parametrize('name, within', [
+    ('raised', ''), ('delayed', ''), ('delayed', 'kill()')])
+@pytest.mark.parametrize('closed', [False, True])
+def test_the_second_ends_the_process_whatever_it_does(name, within, closed):
+  code = SECOND.format(name, within)
   process = subprocess.run(
-      [sys.executable, '-c', code], cwd=experiments.ROOT, text=True,
-      capture_output=True, timeout=20)
+      [sys.executable, '-c', f'import os; os.close(2)\n{code}' if closed
+       else code], cwd=experiments.ROOT, text=True, capture_output=True,
+      timeout=20)
   assert process.returncode == 128 + 15
-  assert process.stderr == f'{interrupts.FAREWELL}\n'
+  assert process.stderr == ('' if closed else f'{interrupts.FAREWELL}\n')

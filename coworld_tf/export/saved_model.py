@@ -104,10 +104,9 @@ def evaluation(config, logdir, checkpoint, updates):
   data = path.read_bytes() if path.exists() else b''
   size = facts['logs'][evaluations.NAME]
   if facts['return'] is not None:  # By the evaluation that followed.
-    size = data.find(b'\n', size) + 1
+    size = max(size, data.find(b'\n', size) + 1)
   records = [
       record for record in map(json.loads, data[:size].splitlines())
-      if record['policy'] == domain]
-  if records and records[-1][f'{domain}_updates'] == updates:
-    return records[-1]
-  return None
+      if record['policy'] == domain
+      and record[f'{domain}_updates'] == updates]
+  return records[-1] if records else None
