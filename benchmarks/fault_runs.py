@@ -18,7 +18,8 @@ from dreamerv2_base import store
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOGS = 'metrics.jsonl', 'evaluations.jsonl'
-CLOCKS = 'seconds', 'time'  # Change with every start of a process.
+# Change with every start of a process.
+CLOCKS = 'seconds', 'time', 'evaluation_seconds'
 PATIENCE = 400  # Seconds that a run may take.
 # Each kind of block in as few updates as possible. Lines of metrics are means
 # over several updates, and blocks are no multiples of episodes.

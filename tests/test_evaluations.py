@@ -79,10 +79,12 @@ def test_a_simulator_that_fails_ends_the_run(tmp_path):
   assert checkpoints.pick(tmp_path, 'last').name == 'ckpt-1'  # Of the prefill.
 
 
-def test_waiting_belongs_to_the_block_beside(tmp_path, monkeypatch):
-  # Episodes are run when their results are wanted.
-  monkeypatch.setattr(futures, 'ThreadPoolExecutor', test_overlap.AtLast)
+def test_waiting_belongs_to_the_block_beside(tmp_path):
   trainer = build(tmp_path)
+  trainer.evaluator.close()
+  # Episodes are run when their results are wanted.
+  trainer.evaluator._pool = test_overlap.AtLast(1)
+  trainer.evaluator._unwanted.clear()
   trainer.run()
   lines = logger.read_metrics(tmp_path / 'metrics.jsonl')
   steps = [line['step'] for line in lines]
