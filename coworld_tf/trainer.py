@@ -150,12 +150,13 @@ class Trainer:
 
   def _run_block(self):
     self.phases(self.blocks[self.block])
-    # Until an evaluation is over, its checkpoint stands before it.
-    beside = self.evaluator.pending and self._may_be_beside()
+    # An evaluation is beside the next block, of which it is a part; until it
+    # is over, its checkpoint stands before it.
+    evaluates = self._phase().startswith('evaluate')
+    beside = evaluates and self._may_be_beside()
     if not beside:
       self.settle()
-    # An evaluation before a block is a part of it.
-    if self._phase(1) == FINISHED or not self._phase().startswith('evaluate'):
+    if not evaluates or self._phase(1) == FINISHED:
       self.tell_shares()
     self.block, self.done = self.block + 1, 0
     if not beside:

@@ -53,13 +53,13 @@ def test_delayed_until_something_is_done():
 
 
 SECOND = """
-import os, signal, threading
+import contextlib, os, signal, threading
 from coworld_tf import interrupts
 threading.Thread(target=threading.Event().wait).start()
 kill = lambda: os.kill(os.getpid(), signal.SIGTERM)
 with interrupts.raised():
   try:
-    with interrupts.{}():
+    with {}():
       kill()
       {}
   finally:
@@ -68,7 +68,8 @@ with interrupts.raised():
 
 
 @pytest.mark.parametrize('name, within', [
-    ('raised', ''), ('delayed', ''), ('delayed', 'kill()')])
+    ('contextlib.nullcontext', ''), ('interrupts.delayed', ''),
+    ('interrupts.delayed', 'kill()')])
 @pytest.mark.parametrize('closed', [False, True])
 def test_the_second_ends_the_process_whatever_it_does(name, within, closed):
   code = SECOND.format(name, within)

@@ -30,6 +30,7 @@ def train(dataset, logdir, method, *argv):
   trainer = methods.build(config, logdir, replay)
   configs.save(config, logdir / 'config.yaml')
   trainer.save()
+  trainer.settle()
   return logdir
 
 

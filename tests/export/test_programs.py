@@ -222,7 +222,7 @@ def test_evaluation_is_that_of_the_checkpoint(run, tmp_path):
   # Unless the checkpoint has the return of the evaluation that followed.
   for size, score, expected in (
       (0, None, None), (len(text), None, json.loads(text)),
-      (0, 1.0, json.loads(text)), (len(text), 2.0, None)):
+      (0, 1.0, json.loads(text)), (len(text), 2.0, json.loads(text))):
     facts['logs'][evaluations.NAME], facts['return'] = size, score
     (path / checkpoints.FACTS).write_text(json.dumps(facts))
     files.write_checksums(path)
