@@ -153,7 +153,8 @@ class Trainer:
     # An evaluation is beside the next block, of which it is a part; until it
     # is over, its checkpoint stands before it.
     evaluates = self._phase().startswith('evaluate')
-    beside = evaluates and self._may_be_beside()
+    beside = evaluates and self.config.overlap != 'none' and not (
+        self._phase(1).startswith(('evaluate', FINISHED)))
     if not beside:
       self.settle()
     if not evaluates or self._phase(1) == FINISHED:
@@ -269,8 +270,6 @@ class Trainer:
             x.replay.total_episodes for x in self.collectors)}
     judged = 'random' not in kind and (
         domain == ('target' if self.target else 'source'))
-    if self.config.overlap == 'none':
-      self.settle()
     with self.shares('evaluation'):
       self.evaluator.begin(domain, self.label(), position, judged, **kind)
 
@@ -290,11 +289,6 @@ class Trainer:
   def _updates(self):
     return {name: int(agent.updates)
             for name, (agent, *_) in self.domains.items()}
-
-  def _may_be_beside(self):
-    """Whether the next block can be made during an evaluation."""
-    return self.config.overlap != 'none' and not (
-        self._phase(1).startswith(('evaluate', FINISHED)))
 
   def _phase(self, ahead=0):
     return next((x.phase for x in self.blocks[self.block + ahead:]), FINISHED)

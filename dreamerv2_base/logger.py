@@ -247,7 +247,7 @@ class Gif(typing.NamedTuple):
 
 
 def encode(name, video):
-  """Encodes a video, which takes a second for some hundred frames.
+  """Encodes a video, which can take seconds.
 
   Args, Raises: as for `Logger.video`.
   """
