@@ -37,12 +37,15 @@ def check_directory(directory):
   """
   if not directory.is_dir():
     raise FileNotFoundError(f'No such dataset directory: {directory}')
-  if (directory / NAME).is_file():
+  # Looked for first, as a writer that begins now makes the index first.
+  shards = any(directory.glob('shard-*'))
+  path = directory / NAME
+  if path.is_file():
     return
   if any(directory.glob('*.npz')):
     raise ValueError(
         f'{directory}: has episodes as npz files, which must be imported')
-  if (directory / NAME).exists() or any(directory.glob('shard-*')):
+  if shards or path.exists() and not path.is_file():
     raise ValueError(f'{directory}: has shards but no {NAME}, or no file')
 
 

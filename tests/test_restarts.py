@@ -140,10 +140,13 @@ def test_environment_that_always_fails_ends_the_collection(tmp_path):
 
 
 def test_training_goes_on_when_its_environment_is_repaired(tmp_path):
+  # Lines wait for an evaluation that is beside; without, the first is written
+  # before the first episode that a checkpoint may not have.
   command = [
       'train.py', '--configs', 'dreamerv2', 'debug', '--task',
       'gym_tests.test_restarts:Broken-v0', '--logdir', tmp_path, '--pretrain',
-      0, '--schedule.source_pretrain', 1, '--schedule.source_steps', 100]
+      0, '--schedule.source_pretrain', 1, '--schedule.source_steps', 100,
+      '--overlap', 'none']
   check_ended(start(command, broken=tmp_path / 'metrics.jsonl'))
   before = store.Store(tmp_path / 'source_episodes').episodes
   assert before

@@ -1,5 +1,6 @@
 """The store on disk: what is written is read, what is damaged is named."""
 
+import functools
 import pathlib
 import re
 import zlib
@@ -168,3 +169,34 @@ def test_directories_that_are_no_stores(tmp_path):
     with pytest.raises(ValueError, match='npz files, which must be imported'):
       make(tmp_path)
   assert (tmp_path / 'shard-00000').exists()
+
+
+def test_opened_while_a_writer_begins(tmp_path, monkeypatch):
+  """The writer goes before each look of the reader at the file system."""
+  episode = stored.make_episode(1)
+  looks = 'is_file', 'exists', 'glob'
+  kinds = {name: getattr(pathlib.Path, name) for name in looks}
+  for moment in range(6):
+    directory, calls = tmp_path / str(moment), []
+    directory.mkdir()
+
+    def look(path, *args, name, directory=directory, calls=calls, now=moment):
+      monkeypatch.undo()
+      if len(calls) == now:
+        with store.Writer(directory) as data:
+          data.append(episode)
+      calls.append(name)
+      found = kinds[name](path, *args)
+      found = list(found) if name == 'glob' else found
+      patch()
+      return found
+
+    def patch(look=look):
+      for name in looks:
+        monkeypatch.setattr(pathlib.Path, name, functools.partialmethod(
+            look, name=name))
+
+    patch()
+    data = store.Store(directory)
+    monkeypatch.undo()
+    assert len(data.episodes) == (len(calls) > moment)
