@@ -9,7 +9,7 @@ from concurrent import futures
 import numpy as np
 import tensorflow as tf
 
-from coworld_tf import cli, evaluate, seeds
+from coworld_tf import cli, evaluate, seeds, threads
 from dreamerv2_base import agent, logger
 from envs import driver, evaluation
 
@@ -26,7 +26,9 @@ class Evaluator:
       thread                 simulators and copies
 
   What it finds depends on nothing that happens meanwhile, and the log has it
-  where it began, so that a run is the same however long it takes.
+  where it began, so that a run is the same however long it takes. The first
+  of each domain is made by the main program, because it is traced there, see
+  threads.py.
   """
 
   def __init__(self, config, logdir, log, domains):
@@ -46,6 +48,7 @@ class Evaluator:
     # Of simulators, policies and shown sequences, at every evaluation.
     self.seed = seeds.make(config.seed, seeds.EVAL)
     self._pool = futures.ThreadPoolExecutor(1)
+    self._traced = set()  # Domains whose twins have acted.
     self._result = self._record = None  # Of the one under way.
     self._unwanted = threading.Event()
 
@@ -97,7 +100,10 @@ class Evaluator:
       result['seconds'] = round(time.time() - begun, 3)
       return {**result, 'video': logger.encode(
           f'{name}/episode', result['video'])}
-    self._result = self._pool.submit(work)
+    self._result = threads.submit(
+        self._pool, work, beside=random or domain in self._traced)
+    if not random and self.config.compile != 'eager':
+      self._traced.add(domain)
     fill = self.log.leave_open(**position)
     def record(result):
       mean = self._keep(name, label, result, position, fill)

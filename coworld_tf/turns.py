@@ -11,10 +11,14 @@ Overlapping, an update is made by another thread during the agent steps that
 follow it, and the agent acts as it was before. Its batch is drawn before it
 begins, and it must end before the next is due and where the episode does: an
 episode begins with the newest agent. So nothing depends on what is faster,
-and checkpoints, which stand where no episode runs, need no second agent.
+and checkpoints, which stand where no episode runs, need no second agent. The
+first update of a block, which may be traced, is not left to the thread (see
+threads.py), but the agent acts as it was before that too.
 """
 
 from concurrent import futures
+
+from coworld_tf import threads
 
 
 class Turns:
@@ -34,6 +38,7 @@ class Turns:
     self._train, self._batches = train, batches
     self._counters, self._steps = counters, 0
     self._pool, self._running = futures.ThreadPoolExecutor(1), None
+    self._traced = False
 
   def update(self):
     """Makes an update alone."""
@@ -51,7 +56,9 @@ class Turns:
     if not self._collector.twin:
       return self.update()
     self._collector.twin.follow()
-    self._running = self._pool.submit(self._make, *next(self._batches))
+    self._running = threads.submit(
+        self._pool, self._make, *next(self._batches), beside=self._traced)
+    self._traced = self._trainer.config.compile != 'eager'
 
   def join(self):
     """Waits for the update that is being made; then steps are counted."""

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import tensorflow as tf
 
 from dreamerv2_base import (
@@ -171,12 +172,12 @@ class Agent(tf.Module):
 class Twin:
   """Acts as an agent did when it was last followed, whatever it learns since.
 
-  Its copies of the networks are no variables of the agent, nor saved.
+  Its copies of the networks are no variables of the agent, nor saved. All it
+  does is compiled, so that a thread may act while another one learns.
   """
 
   def __init__(self, agent):
     """Copies what acts in an agent."""
-    self.initial = agent.initial
     copies = copy.deepcopy(agent.acting)
     pairs = [
         pair for ours, theirs in zip(copies, agent.acting, strict=True)
@@ -187,6 +188,7 @@ class Twin:
       for ours, theirs in pairs:
         ours.assign(theirs)
     mode = agent.config.compile
+    self.initial = compiled(agent.initial, mode)
     self.policy, self.follow = compiled(policy, mode), compiled(follow, mode)
 
 
@@ -209,7 +211,8 @@ class AgentPolicy:
     obs = {key: x for key, x in obs.items() if not key.startswith('log_')}
     if state is None:
       state = self.agent.initial(len(obs['is_first']))
-    seed = tf.constant([self.seed, self.calls], tf.int32)
+    # No operation is called here, because a thread may do so: see Twin.
+    seed = np.array([self.seed, self.calls], np.int32)
     self.calls += 1
     action, state = self.agent.policy(obs, state, seed, self.mode)
     return {'action': action.numpy()}, state

@@ -14,7 +14,7 @@ from tests import runs
 # loss depends on the number of agent steps.
 FLAGS = (
     '--schedule.source_pretrain 1 --schedule.source_steps 16 --actor_ent '
-    'linear(1,0,50) --actor_opt.lr 1e-2')
+    'linear(1,0,50) --actor_opt.lr 1e-2 --compile graph')
 
 
 class AtOnce:
@@ -78,14 +78,19 @@ def test_speed_does_not_matter(tmp_path, monkeypatch):
   assert steps(apart) == steps(found[0])
 
 
-def test_acts_as_before_the_update_until_the_next(tmp_path):
+def begin(tmp_path):
+  """A trainer with data, its collector, and their turns."""
   trainer = build(tmp_path, '--overlap', 'all')
   collector, = trainer.collectors
   collector.prefill()
-  data = trainer.phases.batches.source(collector)
   source = turns.Turns(
-      trainer, collector, collector.agent.train, zip(data),
-      [collector.agent.step])
+      trainer, collector, collector.agent.train,
+      zip(trainer.phases.batches.source(collector)), [collector.agent.step])
+  return trainer, collector, source
+
+
+def test_acts_as_before_the_update_until_the_next(tmp_path):
+  trainer, collector, source = begin(tmp_path)
   weight = lambda learner: learner.ac.actor.out.mean.kernel.numpy()
   probe = {
       key: np.zeros([1, *space.shape], space.dtype)
@@ -109,13 +114,17 @@ def test_acts_as_before_the_update_until_the_next(tmp_path):
 
 
 def test_a_fault_of_the_thread_ends_the_run(tmp_path):
-  trainer = build(tmp_path, '--overlap', 'all')
-  trainer.phases(trainer.blocks[0])  # Prefill.
-  critic = trainer.learner.sources[0].ac.critic.trainable_variables[0]
+  trainer, collector, source = begin(tmp_path)
+  source.act()
+  source.learn()
+  source.join()
+  critic = collector.agent.ac.critic.trainable_variables[0]
   critic.assign(np.full(critic.shape, np.nan))
-  with pytest.raises(cli.Fault, match='not finite at source-1: metrics: '):
-    trainer.block, trainer.done = 2, 0
-    trainer.phases(trainer.blocks[2])
-  trainer.collectors[0].close()
+  source.act()
+  source.learn()  # By the thread, which the first was not.
+  with pytest.raises(cli.Fault, match='not finite at source-2: metrics: '):
+    source.join()
+  source.close()
+  collector.close()
   trainer.keeper.close()
-  assert (tmp_path / 'faults' / 'source-1.json').exists()
+  assert (tmp_path / 'faults' / 'source-2.json').exists()

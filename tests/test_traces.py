@@ -1,10 +1,14 @@
 """What a run compiles, it compiles once."""
 
 import pathlib
+import threading
 
-from coworld_tf import inputs, methods
+import tensorflow as tf
+
+from coworld_tf import inputs, methods, turns
 from coworld_tf.datasets import collect
 from dreamerv2_base import flags
+from envs import evaluation
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # All phases; two blocks of each kind of update that CoWorld repeats. Blocks of
@@ -30,6 +34,9 @@ def counts(**objects):
 
 
 def test_a_run_of_all_phases_compiles_each_function_once(tmp_path):
+  called = set()  # By threads.
+  threading.setprofile(
+      lambda frame, event, _: called.add(frame.f_code.co_name))
   data, logdir = tmp_path / 'data', tmp_path / 'run'
   assert collect.main([
       '--task', 'dummy_2', '--steps', '16', '--time_limit', '8', '--quality',
@@ -39,6 +46,14 @@ def test_a_run_of_all_phases_compiles_each_function_once(tmp_path):
       ROOT / 'configs')
   trainer = methods.build(config, logdir, inputs.open_dataset(config))
   trainer.run()
+  assert {evaluation.evaluate.__name__, turns.Turns._make.__name__} < called
+  # Through this go all of TensorFlow's operations, see threads.py.
+  assert 'op_dispatch_handler' not in called
+  thread = threading.Thread(target=tf.stack, args=[[0]])
+  thread.start()
+  thread.join()
+  assert 'op_dispatch_handler' in called
+  threading.setprofile(None)
   pair = trainer.learner
   evaluated = trainer.evaluator.twins
   assert counts(
@@ -47,6 +62,7 @@ def test_a_run_of_all_phases_compiles_each_function_once(tmp_path):
       target_twin=evaluated['target']) == dict.fromkeys([
           'pair.train_source', 'pair.train_source_aligned',
           'pair.train_target_model', 'pair.embed', 'pair.train_target',
-          'source.train', 'source.report', 'target.report', 'twin.policy',
-          'twin.follow', 'source_twin.policy', 'source_twin.follow',
-          'target_twin.policy', 'target_twin.follow'], 1)
+          'source.train', 'source.report', 'target.report', *(
+              f'{twin}.{name}'
+              for twin in ('twin', 'source_twin', 'target_twin')
+              for name in ('initial', 'policy', 'follow'))], 1)
