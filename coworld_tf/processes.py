@@ -26,7 +26,8 @@ def start(argv, **keywords):
 
 def stop(processes):
   """Ends processes that `start` gave, with those that they started."""
-  for sent in (signal.SIGINT, signal.SIGKILL):
+  # What a shell starts in the background is deaf to SIGINT, children included.
+  for sent in (signal.SIGTERM, signal.SIGKILL):
     for process in processes:
       if process.poll() is None:
         os.killpg(process.pid, sent)
