@@ -32,7 +32,8 @@ FLAGS = (
     '--evaluation.final_episodes 1 --simulator_timeout 10')
 METHODS = {
     'dreamerv2': '--schedule.source_pretrain 2',
-    'coworld': '--schedule.rounds 1', 'offline_dv2': ''}
+    # In graphs, or an evaluation would not be beside updates.
+    'coworld': '--schedule.rounds 1 --compile graph', 'offline_dv2': ''}
 DATA = '--task dummy_2 --steps 40 --time_limit 7 --quality fast'
 
 

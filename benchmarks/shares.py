@@ -20,7 +20,6 @@ import argparse
 import json
 import pathlib
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -79,8 +78,7 @@ def main(argv=None):
     results = files.read_json(args.out) if args.out.exists() else {}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=args.out.parent).close()
-  # As for Ctrl-C, so that `kill` leaves no processes behind either.
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  processes.listen()
   given = sys.argv[1:] if argv is None else argv
   facts = {
       'command': ' '.join(['python -m benchmarks.shares', *given]),

@@ -27,8 +27,7 @@ class Evaluator:
 
   What it finds depends on nothing that happens meanwhile, and the log has it
   where it began, so that a run is the same however long it takes. The first
-  of each domain is made by the main program, because it is traced there, see
-  threads.py.
+  of each domain, which traces its policy, is not made beside, see threads.py.
   """
 
   def __init__(self, config, logdir, log, domains):
@@ -64,7 +63,7 @@ class Evaluator:
 
   def begin(
       self, domain, label, position, judged, random=False, final=False):
-    """Begins to run episodes in the simulator of a domain.
+    """Begins to run episodes in the simulator of a domain, or runs them.
 
     Args:
       domain: name of the domain.
@@ -102,7 +101,7 @@ class Evaluator:
           f'{name}/episode', result['video'])}
     self._result = threads.submit(
         self._pool, work, beside=random or domain in self._traced)
-    if not random and self.config.compile != 'eager':
+    if not (random or final or self.config.compile == 'eager'):
       self._traced.add(domain)
     fill = self.log.leave_open(**position)
     def record(result):

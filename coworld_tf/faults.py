@@ -130,6 +130,8 @@ def _finite(value):
 
 def _array(value):
   """An array of NumPy's own types, to which bfloat16 does not belong."""
+  if isinstance(value, tf.Variable):
+    value = value.value()  # Calls no operation in a thread, see threads.py.
   value = np.asarray(value)
   return value.astype(np.float32) if value.dtype.kind == 'V' else value
 

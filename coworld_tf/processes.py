@@ -24,10 +24,20 @@ def start(argv, **keywords):
       stdin=subprocess.DEVNULL, **keywords)
 
 
+def listen():
+  """Lets SIGTERM and SIGINT raise KeyboardInterrupt.
+
+  Without this, `kill` would leave processes behind, and what a shell starts
+  in the background would be deaf to SIGINT. So would be the processes that it
+  starts, and `stop` would have to wait and kill them.
+  """
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.default_int_handler)
+
+
 def stop(processes):
-  """Ends processes that `start` gave, with those that they started."""
-  # What a shell starts in the background is deaf to SIGINT, children included.
-  for sent in (signal.SIGTERM, signal.SIGKILL):
+  """Ends processes that `start` gave after `listen`, and their children."""
+  for sent in (signal.SIGINT, signal.SIGKILL):
     for process in processes:
       if process.poll() is None:
         os.killpg(process.pid, sent)

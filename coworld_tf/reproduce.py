@@ -10,7 +10,6 @@ import argparse
 import os
 import pathlib
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -32,9 +31,7 @@ def main(argv=None):
         args.methods)
     experiments.check_settings(steps)
     show(args, steps)
-  # As for Ctrl-C, so that `kill` leaves no processes behind either.
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
-  signal.signal(signal.SIGINT, signal.default_int_handler)
+  processes.listen()
   try:
     times = measure(args, steps)
     return run(args, steps, times) if args.run else 0

@@ -1,10 +1,10 @@
 """Work beside the main program, as far as TensorFlow allows it.
 
-Calling an operation from Python sorts its arguments by their types, and keeps
-them meanwhile where a second call of the operation overwrites them. If a type
-is new, and Python gives way to another thread there, the process dies. What
-was compiled is called without this: so two threads may call compiled
-functions, while tracing and eager execution are for one of them alone.
+When Python calls an operation, TensorFlow looks at the types of its arguments,
+which lie meanwhile where another call of the operation overwrites them. If a
+type is new, and Python gives way to another thread there, the process may die.
+What was traced is called without this: so threads may call compiled functions,
+but tracing and eager execution are for the main program alone.
 """
 
 from concurrent import futures

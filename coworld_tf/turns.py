@@ -38,6 +38,7 @@ class Turns:
     self._train, self._batches = train, batches
     self._counters, self._steps = counters, 0
     self._pool, self._running = futures.ThreadPoolExecutor(1), None
+    self._compiled = trainer.config.compile != 'eager'
     self._traced = False
 
   def update(self):
@@ -58,13 +59,15 @@ class Turns:
     self._collector.twin.follow()
     self._running = threads.submit(
         self._pool, self._make, *next(self._batches), beside=self._traced)
-    self._traced = self._trainer.config.compile != 'eager'
 
   def join(self):
     """Waits for the update that is being made; then steps are counted."""
     running, self._running = self._running, None
     if running:
-      self._log(running.result())
+      metrics = running.result()
+      self._log(metrics)
+      # Of a batch that was left out nothing else is known.
+      self._traced |= len(metrics) > 1 and self._compiled
     for counter in self._counters:
       counter.assign_add(self._steps)
     self._steps = 0

@@ -211,7 +211,7 @@ class AgentPolicy:
     obs = {key: x for key, x in obs.items() if not key.startswith('log_')}
     if state is None:
       state = self.agent.initial(len(obs['is_first']))
-    # No operation is called here, because a thread may do so: see Twin.
+    # Calls no operation, as this may run in a thread: see Twin.
     seed = np.array([self.seed, self.calls], np.int32)
     self.calls += 1
     action, state = self.agent.policy(obs, state, seed, self.mode)

@@ -45,7 +45,7 @@ def check_directory(directory):
   if any(directory.glob('*.npz')):
     raise ValueError(
         f'{directory}: has episodes as npz files, which must be imported')
-  if shards or path.exists() and not path.is_file():
+  if shards or (path.exists() and not path.is_file()):
     raise ValueError(f'{directory}: has shards but no {NAME}, or no file')
 
 

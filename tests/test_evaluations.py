@@ -8,8 +8,8 @@ from concurrent import futures
 import numpy as np
 import pytest
 
-from coworld_tf import checkpoints, cli, evaluations, keeper
-from dreamerv2_base import logger
+from coworld_tf import checkpoints, cli, evaluations, keeper, methods
+from dreamerv2_base import config, logger
 from tests import runs, test_overlap
 
 
@@ -54,11 +54,16 @@ def test_a_checkpoint_has_the_return_of_its_own_policy(tmp_path, overlap):
 
 
 def test_an_unfinished_one_leaves_nothing(tmp_path):
-  trainer = build(tmp_path, '--evaluation.source_episodes', '1000000')
-  # The first one is not beside.
-  trainer.evaluator.begin('source', 'test', {'step': 0}, True, final=True)
+  trainer = build(tmp_path)
+  # The first is not beside.
+  trainer.evaluator.begin('source', 'test', {'step': 0}, judged=True)
   assert not trainer.evaluator.running
   trainer.evaluator.finish()
+  learner, replay, _ = trainer.domains['source']
+  endless = methods.make_env(
+      config.Config({**trainer.config, 'time_limit': 10 ** 6}), 'dummy_2',
+      learner)
+  trainer.domains['source'] = learner, replay, endless
   trainer.evaluator.begin('source', 'test', {'step': 0}, judged=True)
   assert trainer.evaluator.running
   result = trainer.evaluator._result

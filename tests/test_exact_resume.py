@@ -27,7 +27,7 @@ FLAGS = (
 # Further flags, seconds between checkpoints, how it ends before its time.
 CASES = {
     'coworld': (
-        '--schedule.source_steps 10 --overlap all', 0,
+        '--schedule.source_steps 10 --overlap all --compile graph', 0,
         [signal.SIGKILL, signal.SIGTERM]),
     'dreamerv2': (
         '--schedule.source_pretrain 2 --schedule.source_steps 18', 1000,

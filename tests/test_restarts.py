@@ -79,14 +79,14 @@ def test_training_reaches_its_planned_steps(tmp_path):
   metrics = tmp_path / 'metrics.jsonl'
   warnings = run_with_a_kill(
       ['train.py', '--configs', 'dreamerv2', 'debug', '--task', 'dummy_2',
-       '--logdir', tmp_path, '--pretrain', 0, '--schedule.source_pretrain', 1,
-       '--schedule.source_steps', 100],
+       '--logdir', tmp_path, '--pretrain', 0, '--train_every', 10,
+       '--schedule.source_pretrain', 1, '--schedule.source_steps', 100],
       lambda: metrics.exists() and '"phase": "source"' in metrics.read_text())
   warning, = warnings
   assert 'dummy_2 (seed ' in warning and 'exit status -9' in warning
   last = logger.read_metrics(metrics)[-1]
   assert last['source_frames'] == 100 + 100
-  assert last['source_updates'] == 100 // 5
+  assert last['source_updates'] == 100 // 10
   # What was lost was made up for.
   data = store.Store(tmp_path / 'source_episodes')
   assert [entry['rows'] for entry in data.episodes] == [26] * 8
@@ -145,8 +145,8 @@ def test_training_goes_on_when_its_environment_is_repaired(tmp_path):
   command = [
       'train.py', '--configs', 'dreamerv2', 'debug', '--task',
       'gym_tests.test_restarts:Broken-v0', '--logdir', tmp_path, '--pretrain',
-      0, '--schedule.source_pretrain', 1, '--schedule.source_steps', 100,
-      '--overlap', 'none']
+      0, '--train_every', 10, '--schedule.source_pretrain', 1,
+      '--schedule.source_steps', 100, '--overlap', 'none']
   check_ended(start(command, broken=tmp_path / 'metrics.jsonl'))
   before = store.Store(tmp_path / 'source_episodes').episodes
   assert before
@@ -157,4 +157,4 @@ def test_training_goes_on_when_its_environment_is_repaired(tmp_path):
   assert data.episodes[:len(before)] == before
   assert {entry['rows'] for entry in data.episodes} == {26}
   last = logger.read_metrics(tmp_path / 'metrics.jsonl')[-1]
-  assert last['source_updates'] == 100 // 5
+  assert last['source_updates'] == 100 // 10

@@ -19,7 +19,8 @@ PAIRS = {
 SHORTER = (
     '--schedule.prefill', 25, '--schedule.rounds', 1,
     '--schedule.source_steps', 25, '--schedule.target_steps', 25,
-    '--schedule.model_updates', 1, '--evaluation.final_episodes', 1)
+    '--schedule.model_updates', 1, '--train_every', 10,
+    '--evaluation.final_episodes', 1)
 
 
 def run(*args):

@@ -1,5 +1,6 @@
 """What a run compiles, it compiles once."""
 
+import contextlib
 import pathlib
 import threading
 
@@ -7,8 +8,7 @@ import tensorflow as tf
 
 from coworld_tf import inputs, methods, turns
 from coworld_tf.datasets import collect
-from dreamerv2_base import flags
-from envs import evaluation
+from dreamerv2_base import agent, flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # All phases; two blocks of each kind of update that CoWorld repeats. Blocks of
@@ -33,10 +33,26 @@ def counts(**objects):
   return {name: count for name, count in found.items() if count}
 
 
+@contextlib.contextmanager
+def calls_of_threads():
+  """Yields what threads call: code of functions, names if not in Python.
+
+  Operations of TensorFlow begin with a method Dispatch, see threads.py.
+  """
+  found = set()
+  def note(frame, event, function):
+    if event == 'call':
+      found.add(frame.f_code)
+    elif event == 'c_call':
+      found.add(function.__name__)
+  threading.setprofile(note)
+  try:
+    yield found
+  finally:
+    threading.setprofile(None)
+
+
 def test_a_run_of_all_phases_compiles_each_function_once(tmp_path):
-  called = set()  # By threads.
-  threading.setprofile(
-      lambda frame, event, _: called.add(frame.f_code.co_name))
   data, logdir = tmp_path / 'data', tmp_path / 'run'
   assert collect.main([
       '--task', 'dummy_2', '--steps', '16', '--time_limit', '8', '--quality',
@@ -45,15 +61,15 @@ def test_a_run_of_all_phases_compiles_each_function_once(tmp_path):
       [*FLAGS.split(), '--offline_dir', str(data), '--logdir', str(logdir)],
       ROOT / 'configs')
   trainer = methods.build(config, logdir, inputs.open_dataset(config))
-  trainer.run()
-  assert {evaluation.evaluate.__name__, turns.Turns._make.__name__} < called
-  # Through this go all of TensorFlow's operations, see threads.py.
-  assert 'op_dispatch_handler' not in called
-  thread = threading.Thread(target=tf.stack, args=[[0]])
-  thread.start()
-  thread.join()
-  assert 'op_dispatch_handler' in called
-  threading.setprofile(None)
+  with calls_of_threads() as called:
+    trainer.run()
+    assert called >= {agent.AgentPolicy.__call__.__code__,
+                      turns.Turns._make.__code__}
+    assert 'Dispatch' not in called
+    thread = threading.Thread(target=tf.stack, args=[[0]])
+    thread.start()
+    thread.join()
+    assert 'Dispatch' in called
   pair = trainer.learner
   evaluated = trainer.evaluator.twins
   assert counts(

@@ -69,7 +69,7 @@ def trained(dataset, tmp_path_factory):
   args = command(
       '--configs', 'coworld', 'debug', '--source_task', 'dummy_3',
       '--target_task', 'dummy_2', '--offline_dir', dataset, '--logdir',
-      logdir, '--checkpoint_every', 1)
+      logdir, '--checkpoint_every', 1, '--train_every', 10)
   process = subprocess.Popen(
       args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
   wait_for('"source_aligned"', logdir / 'metrics.jsonl', process)
@@ -110,9 +110,9 @@ def test_each_update_is_logged_once(trained):
       if not record['phase'].startswith('evaluate')]
   assert steps == list(range(1, steps[-1] + 1))
   last = records(logdir / 'metrics.jsonl')[-1]
-  # 1 at the start, 60 frames in blocks of 5, 3 for the model, 60 / 5 each.
-  assert last['source_updates'] == 1 + 3 * 12
-  assert last['target_updates'] == 3 + 2 * 12
+  # 1 at the start, 60 frames in blocks of 10, 3 for the model, 60 / 10 each.
+  assert last['source_updates'] == 1 + 3 * 6
+  assert last['target_updates'] == 3 + 2 * 6
 
 
 def test_stages_are_logged(trained):

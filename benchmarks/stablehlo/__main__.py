@@ -11,7 +11,6 @@ benchmarks/results/stablehlo.json; status 1 if any losses differ.
 import argparse
 import json
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
@@ -32,8 +31,7 @@ def main(argv=None):
       description=__doc__.split('\n')[0])
   parser.parse_args(argv)
   facts = machine.facts()
-  # As for Ctrl-C, so that `kill` leaves no processes behind either.
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  processes.listen()
   try:
     runs = [
         measure('--configs', method, 'small', '--precision', precision,
