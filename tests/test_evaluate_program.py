@@ -3,8 +3,6 @@
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,17 +10,17 @@ import tensorflow as tf
 
 from coworld_tf import checkpoints, evaluate, inputs
 from coworld_tf.datasets import collect
+from tests import training
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def train(logdir, dataset, *argv):
-  subprocess.run(
-      [sys.executable, ROOT / 'train.py', '--configs', *argv, '--target_task',
-       'dummy_2', '--offline_dir', dataset, '--logdir', logdir,
-       '--schedule.prefill', '30', '--schedule.source_steps', '10',
-       '--schedule.target_steps', '10'],
-      check=True, capture_output=True, timeout=200)
+  training.run(
+      '--configs', *argv, '--target_task', 'dummy_2', '--offline_dir', dataset,
+      '--logdir', logdir, '--schedule.prefill', '30',
+      '--schedule.source_steps', '10', '--schedule.target_steps',
+      '10').check_returncode()
 
 
 @pytest.fixture(scope='module')

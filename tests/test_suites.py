@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dreamerv2_base import store
+from tests import training
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Overlay, source, target, sizes of their actions.
@@ -23,24 +24,18 @@ SHORTER = (
     '--evaluation.final_episodes', 1)
 
 
-def run(*args):
-  result = subprocess.run(
-      [sys.executable, *map(str, args)], cwd=ROOT, capture_output=True,
-      text=True, timeout=280)
-  assert result.returncode == 0, result.stderr
-  return result
-
-
 @pytest.mark.parametrize('overlay', PAIRS)
 def test_pair_trains_end_to_end(tmp_path, overlay):
   _, target, used, size = PAIRS[overlay]
   data, logdir = tmp_path / 'data', tmp_path / 'run'
-  run('-m', 'coworld_tf.datasets.collect', '--task', target, '--steps', 50,
-      '--time_limit', 25, '--quality', 'fast', '--action_repeat', 1, '--out',
-      data)
-  result = run(
-      'train.py', '--configs', overlay, 'coworld', 'debug', '--offline_dir',
-      data, '--logdir', logdir, '--action_repeat', 1, *SHORTER)
+  subprocess.run(
+      [sys.executable, '-m', 'coworld_tf.datasets.collect', '--task', target,
+       '--steps', '50', '--time_limit', '25', '--quality', 'fast',
+       '--action_repeat', '1', '--out', data], cwd=ROOT, check=True)
+  result = training.run(
+      '--configs', overlay, 'coworld', 'debug', '--offline_dir', data,
+      '--logdir', logdir, '--action_repeat', 1, *SHORTER)
+  assert result.returncode == 0, result.stderr
   assert '\ntarget ' in result.stdout
   summary = json.loads((logdir / 'summary.json').read_text())
   reports = 'success' in summary['returns']['target']

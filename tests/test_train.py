@@ -14,6 +14,7 @@ import pytest
 
 from dreamerv2_base import config as configs
 from dreamerv2_base import store
+from tests import training
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOTS = 'gym_tests.envs.dots:Seen-v0'
@@ -151,10 +152,10 @@ def test_finished_run_is_not_repeated_wherever_it_is(
   shutil.copytree(logdir, moved)
   shutil.copytree(dataset, tmp_path / 'data')
   before = (logdir / 'metrics.jsonl').read_text()
-  result = run(
+  result = training.run(
       '--configs', 'coworld', 'debug', '--source_task', 'dummy_3',
       '--target_task', 'dummy_2', '--offline_dir', tmp_path / 'data',
-      '--logdir', moved, '--precision', 'auto')
+      '--logdir', moved, '--train_every', 10, '--precision', 'auto')
   assert result.returncode == 0, result.stderr
   # Whatever this machine is best at.
   assert configs.load(moved / 'config.yaml')['precision'] == '32'
@@ -167,11 +168,12 @@ def test_other_config_is_refused(trained, dataset):
   refused(
       ['--configs', 'coworld', 'debug', '--source_task', 'dummy_3',
        '--target_task', 'dummy_2', '--offline_dir', dataset, '--logdir',
-       logdir, '--seed', 1], ['seed', 'choose another --logdir'])
+       logdir, '--train_every', 10, '--seed', 1],
+      ['seed', 'choose another --logdir'])
 
 
 def test_online_agent_on_a_real_simulator(tmp_path):
-  result = run(
+  result = training.run(
       '--configs', 'dmc', 'dreamerv2', 'debug', '--task',
       'dmc_cartpole_balance', '--logdir', tmp_path / 'run', '--pretrain', 0,
       '--schedule.source_steps', 20)
@@ -184,7 +186,7 @@ def test_online_agent_on_a_real_simulator(tmp_path):
 
 
 def test_choices_and_success(tmp_path):
-  result = run(
+  result = training.run(
       '--configs', 'dreamerv2', 'small', 'debug', '--task', DOTS, '--logdir',
       tmp_path, '--schedule.source_pretrain', 1, '--schedule.source_steps',
       20, '--time_limit', 0, '--evaluation.final_episodes', 3)
@@ -281,7 +283,7 @@ def test_bad_input(args, texts, dataset, tmp_path):
 
 
 def test_episodes_that_are_all_too_short_are_one_line(tmp_path):
-  result = run(
+  result = training.run(
       '--configs', 'dreamerv2', 'small', 'debug', '--task', DOTS, '--logdir',
       tmp_path, '--time_limit', 0, '--dataset.length', 50)
   assert result.returncode == 2 and 'Traceback' not in result.stderr

@@ -11,6 +11,7 @@ import pytest
 
 from coworld_tf import inputs, keeper, methods
 from dreamerv2_base import files, flags, logger, store
+from tests import training
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -33,9 +34,7 @@ def arguments(dataset, logdir, *args):
 
 
 def train(dataset, logdir, *args):
-  return subprocess.run(
-      [sys.executable, ROOT / 'train.py', *arguments(dataset, logdir, *args)],
-      capture_output=True, text=True, timeout=280)
+  return training.run(*arguments(dataset, logdir, *args))
 
 
 def trainer(dataset, logdir, *args):
