@@ -12,11 +12,13 @@ from coworld_tf import checkpoints, cli, evaluations, keeper, methods
 from dreamerv2_base import config, logger
 from tests import runs, test_overlap
 
+GRAPH = '--compile', 'graph'  # Or nothing is beside.
+
 
 def build(logdir, *args):
   return runs.online(
       logdir, '--schedule.source_pretrain', '3', '--schedule.source_steps',
-      '16', '--actor_opt.lr', '1', '--compile', 'graph', *args)
+      '16', '--actor_opt.lr', '1', *args)
 
 
 def records(logdir):
@@ -24,10 +26,11 @@ def records(logdir):
   return {record['step']: record for record in map(json.loads, lines)}
 
 
-@pytest.mark.parametrize('overlap', ['none', 'all'])
-def test_a_checkpoint_has_the_return_of_its_own_policy(tmp_path, overlap):
+@pytest.mark.parametrize('flags', [
+    ('--overlap', 'none'), ('--overlap', 'all', *GRAPH)])
+def test_a_checkpoint_has_the_return_of_its_own_policy(tmp_path, flags):
   logdir, alone = tmp_path / 'run', tmp_path / 'alone'
-  build(logdir, '--overlap', overlap).run()
+  build(logdir, *flags).run()
   found = records(logdir)
   assert len({record['returns'][0] for record in found.values()}) > 1
   rated = {
@@ -43,7 +46,7 @@ def test_a_checkpoint_has_the_return_of_its_own_policy(tmp_path, overlap):
   for path in checkpoints.kept(alone / 'checkpoints'):
     if path.name != best.name:
       shutil.rmtree(path)
-  trainer = build(alone, '--overlap', overlap)
+  trainer = build(alone, *flags)
   trainer.phases(trainer.blocks[trainer.block])
   trainer.settle()
   trainer.evaluator.close()
@@ -54,7 +57,7 @@ def test_a_checkpoint_has_the_return_of_its_own_policy(tmp_path, overlap):
 
 
 def test_an_unfinished_one_leaves_nothing(tmp_path):
-  trainer = build(tmp_path)
+  trainer = build(tmp_path, *GRAPH)
   # The first is not beside.
   trainer.evaluator.begin('source', 'test', {'step': 0}, judged=True)
   assert not trainer.evaluator.running
@@ -89,7 +92,7 @@ def test_a_simulator_that_fails_ends_the_run(tmp_path):
 
 
 def test_waiting_belongs_to_the_block_beside(tmp_path):
-  trainer = build(tmp_path)
+  trainer = build(tmp_path, *GRAPH)
   trainer.evaluator.close()
   # Episodes are run when their results are wanted.
   trainer.evaluator._pool = test_overlap.AtLast(1)

@@ -27,10 +27,12 @@ FLAGS = (
 # Further flags, seconds between checkpoints, how it ends before its time.
 CASES = {
     'coworld': (
-        '--schedule.source_steps 10 --overlap all --compile graph', 0,
+        '--schedule.source_steps 10 --overlap all', 0,
         [signal.SIGKILL, signal.SIGTERM]),
     'dreamerv2': (
-        '--schedule.source_pretrain 2 --schedule.source_steps 18', 1000,
+        # In graphs, as evaluations and acting are beside updates only there.
+        '--schedule.source_pretrain 2 --schedule.source_steps 18 --overlap '
+        'all --compile graph', 1000,
         [signal.SIGKILL]),
     'offline_dv2': ('', 0, [signal.SIGTERM])}
 # Changes with every start of a process.

@@ -145,8 +145,9 @@ def test_training_goes_on_when_its_environment_is_repaired(tmp_path):
   command = [
       'train.py', '--configs', 'dreamerv2', 'debug', '--task',
       'gym_tests.test_restarts:Broken-v0', '--logdir', tmp_path, '--pretrain',
-      0, '--train_every', 10, '--schedule.source_pretrain', 1,
-      '--schedule.source_steps', 100, '--overlap', 'none']
+      0, '--train_every', 10, '--schedule.prefill', 25,
+      '--schedule.source_pretrain', 1, '--schedule.source_steps', 50,
+      '--overlap', 'none']
   check_ended(start(command, broken=tmp_path / 'metrics.jsonl'))
   before = store.Store(tmp_path / 'source_episodes').episodes
   assert before
@@ -157,4 +158,4 @@ def test_training_goes_on_when_its_environment_is_repaired(tmp_path):
   assert data.episodes[:len(before)] == before
   assert {entry['rows'] for entry in data.episodes} == {26}
   last = logger.read_metrics(tmp_path / 'metrics.jsonl')[-1]
-  assert last['source_updates'] == 100 // 10
+  assert last['source_updates'] == 50 // 10

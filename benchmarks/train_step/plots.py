@@ -58,8 +58,8 @@ def bars(ax, found):
   ax.set_yticks(range(len(rows)), list(rows), fontsize=7)
   ax.invert_yaxis()
   ax.grid(False, axis='y')
-  ax.margins(x=0.15)
-  ax.set_xlim(left=0)
+  widest = max((row['cpu'] for row in rows.values()), default=1)
+  ax.set_xlim(0, 1.5 * widest)  # Leaves room for the legend.
   ax.set_xlabel('CPU seconds / cores per update')
   ax.legend(loc='lower right')
 
@@ -88,9 +88,12 @@ def growth(ax, entry):
   ax.set_xscale('log')
   ax.set_yscale('log')
   ax.set_xticks(places, [f'{place:,}' for place in places])
-  ax.minorticks_off()
-  ax.set_ylim(0.7, 1.4 * max(2, *[
+  top = 1.4 * max(2, *[
       point[key] / entry['points'][0][key]
-      for key in ('cpu', 'peak_mb') for point in entry['points']]))
+      for key in ('cpu', 'peak_mb') for point in entry['points']])
+  ax.set_ylim(0.7, top)
+  ticks = [2 ** power for power in range(int(math.log2(top)) + 1)]
+  ax.set_yticks(ticks, [f'{tick} x' for tick in ticks])
+  ax.minorticks_off()
   ax.set_ylabel('of the first')
   ax.legend(loc='upper left')
