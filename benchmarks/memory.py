@@ -49,8 +49,12 @@ def main(argv=None):
       raise ValueError(
           f'--updates: {args.updates} is not a multiple of {BLOCKS} from 200')
   facts = machine.facts()
-  with tempfile.TemporaryDirectory() as directory:
-    rows = measure(args.updates, pathlib.Path(directory))
+  processes.listen()
+  try:
+    with tempfile.TemporaryDirectory() as directory:
+      rows = measure(args.updates, pathlib.Path(directory))
+  except KeyboardInterrupt:
+    return 130
   late = np.array([row for row in rows if row[0] >= args.updates / 10])
   slope = 1000 * np.polyfit(*late.T, 1)[0]
   text = json.dumps({
